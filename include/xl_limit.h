@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * xl_limit: one configured limit, immutable once the configuration is read.
+ * Pure data; everything that httpd must evaluate (expressions) is an opaque
+ * pointer that only the glue looks into.
+ */
+#ifndef XL_LIMIT_H
+#define XL_LIMIT_H
+
+#include "xl_calendar.h"
+#include "xl_units.h"
+
+#include <stdbool.h>
+
+typedef enum { XL_DIM_QUOTA, XL_DIM_BANDWIDTH, XL_DIMS } xl_dimension_e;
+typedef enum { XL_KEY_ALL, XL_KEY_SESSION } xl_key_e;
+typedef enum { XL_MODE_ENFORCE, XL_MODE_DRY_RUN, XL_MODE_OFF } xl_mode_e;
+typedef enum { XL_UNIT_BYTES, XL_UNIT_REQUESTS } xl_unit_e;
+
+typedef enum {
+    XL_ACT_DEFAULT, /* nothing configured */
+    XL_ACT_REDIRECT,
+    XL_ACT_STATUS,
+    XL_ACT_SPEED,
+    XL_ACT_CLOSE,
+    XL_ACT_PASS
+} xl_action_e;
+
+typedef struct {
+    xl_action_e kind;
+    int status;           /* REDIRECT: 30x, STATUS: 400..599 */
+    const char *url;      /* REDIRECT: as written */
+    const void *url_expr; /* REDIRECT: compiled, NULL when url holds no %{ */
+    xl_rate_t rate;       /* SPEED */
+} xl_action_t;
+
+#define XL_WARN_MAX 8
+
+typedef struct xl_limit_t {
+    xl_dimension_e dimension;
+    xl_key_e key;
+    xl_mode_e mode;
+    xl_unit_e unit; /* QUOTA */
+    bool scope_server; /* one counter for all virtual hosts */
+
+    uint64_t amount;    /* QUOTA: units per period */
+    xl_period_t period; /* QUOTA */
+    uint64_t slice_ms;  /* QUOTA, 0: all at once */
+    uint8_t warn[XL_WARN_MAX];
+    size_t warns;
+
+    xl_rate_t rate;       /* BANDWIDTH, bytes */
+    uint64_t burst_bytes; /* BANDWIDTH */
+    uint64_t after_bytes; /* BANDWIDTH session */
+
+    xl_action_t exceeded; /* kind XL_ACT_DEFAULT: what XLimitExceeded says */
+    const void *when;     /* ap_expr, NULL: always */
+    const char *when_text;
+
+    const char *name;  /* unique within its place */
+    const char *place; /* "" for server and vhost, else "Location /dl" ... */
+    const char *file;  /* where it was written */
+    int line;
+    bool runtime;      /* from .htaccess: bound to its entry at the request */
+    uint32_t *entries; /* ledger index by virtual host index; glue-owned */
+} xl_limit_t;
+
+#endif
