@@ -82,7 +82,11 @@ typedef struct {
     uint8_t weekday;    /* WEEK: 0 = Sunday .. 6; default 1, Monday */
     uint32_t at_s;      /* local seconds after midnight at which DAY.. begin */
     const xl_zone_t *zone; /* NULL: UTC */
+    uint64_t mark;         /* xl_period_mark of the rest once it is final, or 0: made when needed */
 } xl_period_t;
+
+/* A number, not 0, that tells this period and zone from others. */
+uint64_t xl_period_mark(const xl_period_t *period);
 
 /* A TIME ("30d"), or one of hour day week month year, with the defaults
  * above; the options day=, weekday=, at=, tz= are set by the next three and by

@@ -47,6 +47,7 @@ typedef struct {
 
     char boot_id[40];
     _Alignas(64) _Atomic uint32_t used; /* no entry at or after it was ever attached */
+    _Atomic uint32_t rows_claimed;      /* no row at or after it was ever claimed */
 } xl_ledger_head_t;
 
 #define XL_LEDGER_ORDER UINT32_C(0x01020304)
@@ -159,10 +160,10 @@ void xl_ledger_row_release(xl_ledger_t *ledger, uint32_t pid);
 /* Releases the rows whose process `alive` denies; returns how many. */
 uint32_t xl_ledger_sweep(xl_ledger_t *ledger, bool (*alive)(uint32_t pid));
 
-/* Active requests: +1 / -1 in the own column; returns the sum of all columns
- * after it. A sum below 0 (a column zeroed under its owner) reads as 0. */
-uint32_t xl_entry_enter(const xl_ledger_t *ledger, xl_entry_t *entry, uint32_t row);
-uint32_t xl_entry_leave(const xl_ledger_t *ledger, xl_entry_t *entry, uint32_t row);
+/* Active requests: +1 / -1 in the own column, and the sum of all columns. A sum
+ * below 0 (a column zeroed under its owner) reads as 0. */
+void xl_entry_enter(const xl_ledger_t *ledger, xl_entry_t *entry, uint32_t row);
+void xl_entry_leave(const xl_ledger_t *ledger, xl_entry_t *entry, uint32_t row);
 uint32_t xl_entry_active(const xl_ledger_t *ledger, const xl_entry_t *entry);
 
 /* Room on disk for paced responses: takes bytes for a process when all rows

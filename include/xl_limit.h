@@ -52,6 +52,7 @@ typedef struct xl_limit_t {
     xl_rate_t rate;       /* BANDWIDTH, bytes */
     uint64_t burst_bytes; /* BANDWIDTH */
     uint64_t after_bytes; /* BANDWIDTH session */
+    uint64_t session_key; /* BANDWIDTH session: tells the limits of a connection apart, never 0 */
 
     xl_action_t exceeded; /* kind XL_ACT_DEFAULT: what XLimitExceeded says */
     const void *when;     /* ap_expr, NULL: always */

@@ -11,7 +11,8 @@
  * A chunk is due at the middle of its slot, so that a session is never more
  * than half a chunk ahead of its line nor behind it; the last chunk of a
  * response is due at the slot's end, so that a whole response takes exactly
- * bytes / rate.
+ * bytes / rate. A response that is one chunk is due at the start: from rest it
+ * does not wait, and the next one on its level waits for it.
  *
  * Only who comes back late makes up for it, by as much as the slot before was
  * due ago: what a level did not use because nobody asked, or because another
@@ -26,6 +27,7 @@
 
 #define XL_LEVELS_MAX 16
 #define XL_SLOT_CATCH_UP_NS (250 * XL_NS_PER_MS) /* most that a stall makes up for */
+#define XL_SLOT_NOW_NS (20 * UINT64_C(1000))     /* due so soon is due now */
 #define XL_SLOT_GRID_NS (2 * XL_NS_PER_MS)       /* due times are rounded up to it: fewer wake-ups */
 #define XL_SLOT_CHUNK_NS (100 * XL_NS_PER_MS)    /* chunk time of a young response */
 #define XL_SLOT_SEGMENTS_BYTES UINT64_C(2896)    /* least chunk of a shared level: two segments */

@@ -222,3 +222,18 @@ const char *xl_period_parse_at(const char *text, xl_period_t *period)
     period->at_s = hour * 3600 + minute * 60;
     return NULL;
 }
+
+uint64_t xl_period_mark(const xl_period_t *period)
+{
+    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
+    const xl_zone_t *zone = period->zone;
+    uint64_t h = ((uint64_t)period->kind + 1) * odd;
+
+    h = (h ^ h >> 32 ^ period->length_ms) * odd;
+    h = (h ^ h >> 32 ^ ((uint64_t)period->at_s << 16 | (uint64_t)period->day << 8 | period->weekday)) * odd;
+    if (zone)
+        h = (h ^ h >> 32 ^ ((uint64_t)(uint32_t)zone->std_offset_s << 32 | (uint32_t)zone->dst_offset_s)) * odd +
+            zone->transitions;
+    h = (h ^ h >> 32) * odd;
+    return h | 1;
+}

@@ -56,17 +56,9 @@ static uint64_t amount_in(uint64_t slot, uint64_t ordinal)
 /* 16 bits that tell one ordinal under one configuration from any other. */
 static uint64_t owner_of_end(const xl_period_t *period, uint64_t ordinal)
 {
-    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
-    const xl_zone_t *zone = period->zone;
-    uint64_t h = (ordinal << 3 | (uint64_t)period->kind) * odd;
+    uint64_t mark = period->mark ? period->mark : xl_period_mark(period);
 
-    h = (h ^ h >> 32 ^ period->length_ms) * odd;
-    h = (h ^ h >> 32 ^ ((uint64_t)period->at_s << 16 | (uint64_t)period->day << 8 | period->weekday)) * odd;
-    if (zone)
-        h = (h ^ h >> 32 ^ ((uint64_t)(uint32_t)zone->std_offset_s << 32 | (uint32_t)zone->dst_offset_s)) * odd +
-            zone->transitions;
-    h = (h ^ h >> 32) * odd;
-    return h >> START_BITS;
+    return (mark + ordinal * UINT64_C(0x9e3779b97f4a7c15)) >> START_BITS;
 }
 
 static uint64_t end_of_time(const xl_period_t *period, uint64_t start_ms)

@@ -74,7 +74,7 @@ static uint64_t due_from(uint64_t due_ns, uint64_t now_ns)
 {
     uint64_t late = due_ns % XL_SLOT_GRID_NS;
 
-    if (due_ns <= now_ns)
+    if (due_ns <= now_ns || due_ns - now_ns <= XL_SLOT_NOW_NS)
         return now_ns;
     if (!late || due_ns > UINT64_MAX - XL_SLOT_GRID_NS)
         return due_ns;
@@ -98,7 +98,7 @@ static uint64_t catch_up_ns(const xl_slot_ask_t *ask, uint64_t now_ns)
 xl_slot_t xl_slot_reserve(const xl_level_t *levels, size_t n, const xl_slot_ask_t *ask, uint64_t now_ns)
 {
     xl_slot_t slot = {.bytes = chunk_bytes(levels, n, ask), .due_ns = now_ns};
-    bool ends = ask->last && slot.bytes == ask->want;
+    bool ends = ask->last && slot.bytes == ask->want, begins = ask->first;
     uint64_t late_ns = catch_up_ns(ask, now_ns);
     size_t i;
 
@@ -107,7 +107,7 @@ xl_slot_t xl_slot_reserve(const xl_level_t *levels, size_t n, const xl_slot_ask_
         uint64_t cost_ns;
         uint64_t start_ns =
             xl_meter_reserve(levels[i].meter, levels[i].rate, slot.bytes, depth_ns, now_ns, &cost_ns);
-        uint64_t into_ns = ends ? cost_ns : cost_ns / 2;
+        uint64_t into_ns = !ends ? cost_ns / 2 : begins ? 0 : cost_ns;
 
         slot.due_ns = most(slot.due_ns, start_ns > UINT64_MAX - into_ns ? UINT64_MAX : start_ns + into_ns);
     }

@@ -322,6 +322,8 @@ uint32_t xl_ledger_row_claim(xl_ledger_t *ledger, uint32_t pid, uint64_t generat
     row_clear(ledger, row);
     atomic_store(&row_of(ledger, row)->generation, generation);
     atomic_store(&row_of(ledger, row)->pid, pid);
+    if (atomic_load(&head_of(ledger)->rows_claimed) <= row)
+        atomic_store(&head_of(ledger)->rows_claimed, row + 1);
     return row;
 }
 
@@ -348,30 +350,37 @@ uint32_t xl_ledger_sweep(xl_ledger_t *ledger, bool (*alive)(uint32_t pid))
     return released;
 }
 
+/* No row at or after it was ever claimed: summing up the rest would cost more
+ * than all else that is done for a request. */
+static uint32_t rows_claimed(const xl_ledger_t *ledger)
+{
+    uint32_t rows = atomic_load_explicit(&head_of(ledger)->rows_claimed, memory_order_relaxed);
+
+    return rows < ledger->rows ? rows : ledger->rows;
+}
+
 uint32_t xl_entry_active(const xl_ledger_t *ledger, const xl_entry_t *entry)
 {
     int64_t sum = 0;
     uint32_t i;
 
-    for (i = 0; i < ledger->rows; i++)
-        sum += atomic_load_explicit(&entry->active[i], memory_order_relaxed);
+    for (i = rows_claimed(ledger); i > 0; i--)
+        sum += atomic_load_explicit(&entry->active[i - 1], memory_order_relaxed);
     if (sum <= 0)
         return 0;
     return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
 }
 
-uint32_t xl_entry_enter(const xl_ledger_t *ledger, xl_entry_t *entry, uint32_t row)
+void xl_entry_enter(const xl_ledger_t *ledger, xl_entry_t *entry, uint32_t row)
 {
     if (row < ledger->rows)
         atomic_fetch_add(&entry->active[row], 1);
-    return xl_entry_active(ledger, entry);
 }
 
-uint32_t xl_entry_leave(const xl_ledger_t *ledger, xl_entry_t *entry, uint32_t row)
+void xl_entry_leave(const xl_ledger_t *ledger, xl_entry_t *entry, uint32_t row)
 {
     if (row < ledger->rows)
         atomic_fetch_sub(&entry->active[row], 1);
-    return xl_entry_active(ledger, entry);
 }
 
 bool xl_ledger_spool_take(const xl_ledger_t *ledger, uint32_t row, uint64_t bytes, uint64_t most)

@@ -85,7 +85,11 @@ static const one_t ones[] = {
     {"no sharers count as one", 10000000, 0, 0, true, {1 << 30, 0, S, 1, false, false, 0}, 1000000, 50 * MS},
     {"inside the burst: now", 500000, 50000, 1, false, {1 << 30, 0, S, 1, false, false, 0}, 50000, 0},
     {"the last one, just inside the burst: now", 500000, 3000, 1, false, {3000, 0, S, 1, false, true, 0}, 3000, 0},
-    {"the last one, a byte more than the burst", 500000, 2999, 1, false, {3000, 0, S, 1, false, true, 0}, 3000, 2 * MS},
+    {"the last one, 20 us more than the burst: now", 500000, 2990, 1, false, {3000, 0, S, 1, false, true, 0}, 3000, 0},
+    {"the last one, 22 us more than the burst", 500000, 2989, 1, false, {3000, 0, S, 1, false, true, 0}, 3000, 2 * MS},
+    {"a response of one chunk does not wait from rest", 500000, 0, 1, false, {3000, 0, S, 1, true, true, 0}, 3000, 0},
+    {"on a shared level neither", 500000, 0, 10, true, {2896, 0, S, 1, true, true, 0}, 2896, 0},
+    {"one of two chunks does", 500000, 0, 1, false, {20000, 0, S, 1, true, true, 0}, 12500, 14 * MS},
     {"a burst longer than the clock has run", 1, UINT64_MAX, 1, false, {600, 0, S, 1, false, true, 0}, 512, 0},
     {"the slowest of all, in a queue without end", 1, 0, 1, true, {UINT64_MAX, 0, S, 1, false, false, 0},
      2896, 1448 * S},
@@ -132,7 +136,8 @@ static void test_grid(void)
         {"due long ago: now", NOW - 240 * MS, NOW + 7},
         {"due one ns ago: now", NOW - 50 * MS + 6, NOW + 7},
         {"due now: now, not on the grid", NOW - 50 * MS + 7, NOW + 7},
-        {"due one ns later: the next grid point", NOW - 50 * MS + 8, NOW + 2 * MS},
+        {"due in 20 us: now", NOW - 50 * MS + 20007, NOW + 7},
+        {"due one ns later: the next grid point", NOW - 50 * MS + 20008, NOW + 2 * MS},
         {"due on the grid: then", NOW, NOW + 50 * MS},
         {"due one ns behind the grid", NOW + 1, NOW + 52 * MS},
         {"due at the end of time", UINT64_MAX - 1, UINT64_MAX},
@@ -244,7 +249,7 @@ static void test_burst(void)
 {
     is_u64(at_once(100000, 1000000, false), 1000000, "a session's burst of 10 s goes out at once");
     is_u64(at_once(100000, 1000000, true), 1000000, "and a shared level's");
-    is_u64(at_once(100000, 1004999, false), 1000000, "half a chunk more but one byte waits");
+    is_u64(at_once(100000, 1004997, false), 1000000, "half a chunk more but 30 us of it waits");
     is_u64(at_once(100000, 1005000, false), 1010000, "half a chunk more goes with it");
     is_u64(at_once(10000000, 100000, false), 0, "a burst below half a chunk moves the chunk, not the start");
     is_u64(at_once(100000, 0, false), 0, "no burst: nothing at once, though a stall could catch up");
