@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * actions: reads what happens to an offender, from XLimitExceeded and from the
+ * option exceeded=. A redirect's URL is checked here, once and for all: an
+ * absolute http(s) URL or a path of this server, without blanks and control
+ * characters, its %{...} compiled. Nothing is evaluated here.
+ */
+#include "xl_commands.h"
+
+#include "apr_lib.h"
+#include "apr_strings.h"
+#include "http_log.h"
+
+APLOG_USE_MODULE(xlimit);
+
+#define WORDS_MAX 3
+
+typedef struct {
+    const cmd_parms *cmd;
+    const char *text;
+    const char *word[WORDS_MAX]; /* [0] names the action */
+    int words;
+} words_t;
+
+typedef const char *reader_t(const words_t *words, xl_action_t *action);
+
+/* What a URL must not be, or NULL. Expressions may hold blanks. */
+static const char *url_fault(const char *url, bool expression)
+{
+    const char *at, *host = NULL;
+
+    for (at = url; *at; at++) {
+        if (apr_iscntrl(*at))
+            return "it holds a control character";
+        if (!expression && apr_isspace(*at))
+            return "it holds a blank; write %20";
+    }
+    if (!ap_cstr_casecmpn(url, "http://", 7))
+        host = url + 7;
+    else if (!ap_cstr_casecmpn(url, "https://", 8))
+        host = url + 8;
+    if (host)
+        return *host && !strchr("/?#", *host) ? NULL : "it has no host name";
+    if (url[0] != '/')
+        return "right would be http://host/path, https://host/path or /path";
+    if (url[1] == '/' || url[1] == '\\')
+        return "it would be taken for a host name; right would be https://host/path or /path";
+    return NULL;
+}
+
+/* 0: not one that makes a client go elsewhere. */
+static int redirect_code(const char *text)
+{
+    static const char *const codes[] = {"301", "302", "303", "307", "308"};
+    size_t i;
+
+    for (i = 0; i < sizeof(codes) / sizeof(*codes); i++)
+        if (!strcmp(text, codes[i]))
+            return atoi(text);
+    return 0;
+}
+
+static const char *read_redirect(const words_t *words, xl_action_t *action)
+{
+    const char *url = words->word[1], *fault;
+    ap_expr_info_t *expr = NULL;
+
+    action->status = words->words == 3 ? redirect_code(words->word[2]) : HTTP_MOVED_TEMPORARILY;
+    action->url = url;
+    fault = url_fault(url, strstr(url, "%{") != NULL);
+    if (fault)
+        return xl_command_error(words->cmd, "\"%s\" is not a URL to redirect to: %s", url, fault);
+    if (!action->status)
+        return xl_command_error(words->cmd,
+                                "\"%s\" is not a status of a redirect; "
+                                "right would be 301, 302, 303, 307 or 308",
+                                words->word[2]);
+    if (!strstr(url, "%{"))
+        return NULL;
+    fault = xl_command_expr(words->cmd, url, AP_EXPR_FLAG_STRING_RESULT, &expr);
+    action->url_expr = expr;
+    return fault;
+}
+
+static const char *read_status(const words_t *words, xl_action_t *action)
+{
+    const char *code = words->word[1];
+
+    if (strlen(code) != 3 || strspn(code, "0123456789") != 3 || code[0] < '4' || code[0] > '5')
+        return xl_command_error(words->cmd, "\"%s\" is not a status to refuse with; right would be 400 to 599", code);
+    action->status = atoi(code);
+    return NULL;
+}
+
+static const char *read_speed(const words_t *words, xl_action_t *action)
+{
+    const char *fault = xl_units_rate(words->word[1], &action->rate);
+
+    return fault ? xl_command_error(words->cmd, "\"%s\" is not a rate: %s", words->word[1], fault) : NULL;
+}
+
+static const struct {
+    const char *name;
+    xl_action_e kind;
+    int least, most; /* words */
+    reader_t *read;
+    const char *form;
+} actions[] = {
+    {"redirect", XL_ACT_REDIRECT, 2, 3, read_redirect, "redirect URL [301|302|303|307|308]"},
+    {"status", XL_ACT_STATUS, 2, 2, read_status, "status CODE"},
+    {"speed", XL_ACT_SPEED, 2, 2, read_speed, "speed RATE"},
+    {"close", XL_ACT_CLOSE, 1, 1, NULL, "close"},
+    {"pass", XL_ACT_PASS, 1, 1, NULL, "pass"},
+};
+
+#define ACTIONS (sizeof(actions) / sizeof(*actions))
+
+/* Splits the text; the words beyond the last possible one are counted only. */
+static const char *split(words_t *words)
+{
+    const char *line = words->text, *word, *error;
+
+    while (!(error = xl_command_word(words->cmd, &line, &word)) && word) {
+        if (words->words < WORDS_MAX)
+            words->word[words->words] = word;
+        words->words++;
+    }
+    return error;
+}
+
+const char *xl_action_parse(const cmd_parms *cmd, const char *text, xl_action_t *action)
+{
+    words_t words = {.cmd = cmd, .text = text};
+    const char *error = split(&words);
+    xl_action_t read = {0};
+    size_t i;
+
+    if (error)
+        return error;
+    for (i = 0; i < ACTIONS && words.words && ap_cstr_casecmp(words.word[0], actions[i].name); i++)
+        continue;
+    if (i == ACTIONS || !words.words)
+        return xl_command_error(cmd,
+                                "\"%s\" is not an action; right would be redirect URL, status CODE, speed RATE, "
+                                "close or pass",
+                                words.words ? words.word[0] : "");
+    if (words.words < actions[i].least || words.words > actions[i].most)
+        return xl_command_error(cmd, "\"%s\" has too %s words; right would be %s", text,
+                                words.words < actions[i].least ? "few" : "many", actions[i].form);
+    read.kind = actions[i].kind;
+    error = actions[i].read ? actions[i].read(&words, &read) : NULL;
+    if (!error)
+        *action = read;
+    return error;
+}

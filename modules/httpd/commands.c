@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * commands: the table of directives, and the readers of all but the limits
+ * themselves: what happens when one is exceeded, who is exempt, what is
+ * inherited, the engine. Also what all readers share: words, errors, the place
+ * a directive stands in. Values go into the configuration of the section or of
+ * the server at hand; nothing else is touched. Configuration time, one thread;
+ * .htaccess at a request, in that request's pool.
+ */
+#include "xl_commands.h"
+
+#include "apr_lib.h"
+#include "apr_strings.h"
+#include "http_core.h"
+#include "http_log.h"
+
+APLOG_USE_MODULE(xlimit);
+
+#define BUFFER_LEAST_BYTES UINT64_C(1024)
+
+const char *xl_command_error(const cmd_parms *cmd, const char *format, ...)
+{
+    const char *text;
+    va_list args;
+
+    va_start(args, format);
+    text = apr_pvsprintf(cmd->pool, format, args);
+    va_end(args);
+    return apr_pstrcat(cmd->pool, cmd->cmd->name, ": ", text, NULL);
+}
+
+bool xl_command_runtime(const cmd_parms *cmd)
+{
+    return cmd->pool == cmd->temp_pool; /* as ap_check_cmd_context() tells it */
+}
+
+static const char *skip_blanks(const char *text)
+{
+    while (apr_isspace(*text))
+        text++;
+    return text;
+}
+
+/* Behind the closing quote, or NULL. Escapes as in ap_getword_conf(). */
+static const char *quote_end(const char *text)
+{
+    char quote = *text++;
+
+    for (; *text && *text != quote; text++) {
+        if (*text == '\\' && (text[1] == quote || text[1] == '\\'))
+            text++;
+    }
+    return *text ? text + 1 : NULL;
+}
+
+static bool is_quote(char c)
+{
+    return c == '"' || c == '\'';
+}
+
+/* The quote that opens the word or its value, or NULL. */
+static const char *opening_quote(const char *text)
+{
+    if (is_quote(*text))
+        return text;
+    while (*text && *text != '=' && !apr_isspace(*text))
+        text++;
+    return *text == '=' && is_quote(text[1]) ? text + 1 : NULL;
+}
+
+const char *xl_command_word(const cmd_parms *cmd, const char **line, const char **word)
+{
+    const char *start = skip_blanks(*line), *quote = opening_quote(start), *end;
+
+    *line = start;
+    *word = NULL;
+    if (!*start)
+        return NULL;
+    if (!quote) {
+        *word = ap_getword_conf(cmd->pool, line);
+        return NULL;
+    }
+    end = quote_end(quote);
+    if (!end)
+        return xl_command_error(cmd, "%s: the quote is not closed", start);
+    if (*end && !apr_isspace(*end))
+        return xl_command_error(cmd, "%s: a blank must follow the closing quote", start);
+    *word = apr_pstrmemdup(cmd->pool, start, (apr_size_t)(quote - start));
+    *word = apr_pstrcat(cmd->pool, *word, ap_getword_conf(cmd->pool, &quote), NULL);
+    *line = quote;
+    return NULL;
+}
+
+const char *xl_command_expr(const cmd_parms *cmd, const char *text, unsigned flags, ap_expr_info_t **expr)
+{
+    const char *fault = NULL;
+
+    if (!*skip_blanks(text))
+        return xl_command_error(cmd, "the expression is empty");
+    flags |= AP_EXPR_FLAG_DONT_VARY;
+    if (xl_command_runtime(cmd))
+        flags |= AP_EXPR_FLAG_RESTRICTED;
+    *expr = ap_expr_parse_cmd(cmd, text, flags, &fault, NULL);
+    return fault ? xl_command_error(cmd, "\"%s\" is no expression: %s", text, fault) : NULL;
+}
+
+/* "Location /dl" of `<Location "/dl">`. */
+static const char *section_name(const cmd_parms *cmd, const ap_directive_t *section)
+{
+    const char *close = ap_strrchr_c(section->args, '>');
+    size_t length = close ? (size_t)(close - section->args) : strlen(section->args);
+    const char *args = apr_pstrmemdup(cmd->pool, section->args, length), *end;
+
+    args = skip_blanks(args);
+    end = is_quote(*args) ? quote_end(args) : NULL;
+    if (end && !*skip_blanks(end))
+        args = ap_getword_conf(cmd->pool, &args);
+    return *args ? apr_pstrcat(cmd->pool, section->directive + 1, " ", args, NULL) : section->directive + 1;
+}
+
+const char *xl_command_place(const cmd_parms *cmd)
+{
+    const char *place = NULL, *file = cmd->directive->filename;
+    const ap_directive_t *section;
+
+    for (section = cmd->directive->parent; section; section = section->parent) {
+        const char *name;
+
+        if (!ap_cstr_casecmp(section->directive, "<VirtualHost"))
+            break;
+        name = section_name(cmd, section);
+        place = place ? apr_pstrcat(cmd->pool, name, " > ", place, NULL) : name;
+    }
+    if (xl_command_runtime(cmd)) {
+        const char *htaccess = apr_pstrcat(cmd->pool, "htaccess ", ap_make_dirstr_parent(cmd->pool, file), NULL);
+
+        place = place ? apr_pstrcat(cmd->pool, htaccess, " > ", place, NULL) : htaccess;
+    }
+    return place ? place : "";
+}
+
+static const char *xl_set_exceeded(cmd_parms *cmd, void *dir, const char *args)
+{
+    xl_dir_conf_t *conf = dir;
+    const char *error = ap_check_cmd_context(cmd, NOT_IN_LIMIT), *what;
+    xl_action_t *action;
+
+    if (error || (error = xl_command_word(cmd, &args, &what)))
+        return error;
+    if (what && !ap_cstr_casecmp(what, "quota"))
+        action = &conf->exceeded[XL_DIM_QUOTA];
+    else if (what && !ap_cstr_casecmp(what, "any"))
+        action = &conf->exceeded_any;
+    else
+        return xl_command_error(cmd, "\"%s\" is not what can be exceeded; right would be quota or any",
+                                what ? what : "");
+    return xl_action_parse(cmd, args, action);
+}
+
+static const char *xl_set_headers(cmd_parms *cmd, void *dir, const char *arg)
+{
+    xl_dir_conf_t *conf = dir;
+    const char *error = ap_check_cmd_context(cmd, NOT_IN_LIMIT);
+
+    if (error)
+        return error;
+    if (!ap_cstr_casecmp(arg, "off"))
+        conf->headers = XL_HEADERS_OFF;
+    else if (!ap_cstr_casecmp(arg, "draft10"))
+        conf->headers = XL_HEADERS_DRAFT10;
+    else if (!ap_cstr_casecmp(arg, "legacy"))
+        conf->headers = XL_HEADERS_LEGACY;
+    else
+        return xl_command_error(cmd, "\"%s\" is not known; right would be Off, Draft10 or Legacy", arg);
+    return NULL;
+}
+
+static const char *xl_set_exempt(cmd_parms *cmd, void *dir, const char *args)
+{
+    static const char form[] = "right would be when=\"expr\" or handler=NAME";
+    xl_dir_conf_t *conf = dir;
+    const char *error = ap_check_cmd_context(cmd, NOT_IN_LIMIT), *word, *more;
+    xl_exempt_t exempt = {0};
+
+    if (error || (error = xl_command_word(cmd, &args, &word)) || (error = xl_command_word(cmd, &args, &more)))
+        return error;
+    if (!word)
+        return xl_command_error(cmd, "nobody is named; %s", form);
+    if (more)
+        return xl_command_error(cmd, "\"%s\" is one too many; %s, one to a line", more, form);
+    if (!ap_cstr_casecmpn(word, "when=", 5)) {
+        exempt.when_text = word + 5;
+        error = xl_command_expr(cmd, exempt.when_text, 0, &exempt.when);
+        if (error)
+            return error;
+    } else if (!ap_cstr_casecmpn(word, "handler=", 8) && word[8]) {
+        exempt.handler = word + 8;
+    } else {
+        return xl_command_error(cmd, "\"%s\" is not known; %s", word, form);
+    }
+    exempt.file = apr_pstrdup(cmd->pool, cmd->directive->filename);
+    exempt.line = cmd->directive->line_num;
+    if (!conf->exempts)
+        conf->exempts = apr_array_make(cmd->pool, 2, sizeof(xl_exempt_t));
+    APR_ARRAY_PUSH(conf->exempts, xl_exempt_t) = exempt;
+    return NULL;
+}
+
+static const char *xl_set_inherit(cmd_parms *cmd, void *dir, int on)
+{
+    xl_dir_conf_t *conf = dir;
+
+    conf->inherit = on;
+    return ap_check_cmd_context(cmd, NOT_IN_LIMIT);
+}
+
+/* The engine's settings, or NULL and why the directive may not stand here. */
+static xl_engine_conf_t *engine_of(cmd_parms *cmd, const char **error)
+{
+    *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    return *error ? NULL : xl_config_server(cmd->server)->engine;
+}
+
+static const char *read_size(const cmd_parms *cmd, const char *text, uint64_t least, const char *otherwise,
+                             uint64_t *bytes)
+{
+    uint64_t size = 0;
+    const char *fault = xl_units_size(text, &size);
+
+    if (fault)
+        return xl_command_error(cmd, "\"%s\" is not a size: %s", text, fault);
+    if (size < least)
+        return xl_command_error(cmd, "\"%s\" is too little; right would be %" APR_UINT64_T_FMT " bytes or more%s", text,
+                                (apr_uint64_t)least, otherwise);
+    *bytes = size;
+    return NULL;
+}
+
+static const char *xl_set_state_file(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *error;
+    xl_engine_conf_t *engine = engine_of(cmd, &error);
+
+    (void)dir;
+    if (error)
+        return error;
+    if (!ap_cstr_casecmp(arg, "none")) {
+        engine->state_file = "none";
+        return NULL;
+    }
+    engine->state_file = *arg ? ap_server_root_relative(cmd->pool, arg) : NULL;
+    if (!engine->state_file || arg[strlen(arg) - 1] == '/')
+        return xl_command_error(cmd, "\"%s\" is not a file's path; right would be one, or none", arg);
+    return NULL;
+}
+
+static const char *xl_set_state_error(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *error;
+    xl_engine_conf_t *engine = engine_of(cmd, &error);
+
+    (void)dir;
+    if (error)
+        return error;
+    if (!ap_cstr_casecmp(arg, "fail"))
+        engine->state_error_fail = true;
+    else if (!ap_cstr_casecmp(arg, "fresh"))
+        engine->state_error_fail = false;
+    else
+        return xl_command_error(cmd, "\"%s\" is not known; right would be fresh or fail", arg);
+    return NULL;
+}
+
+static const char *xl_set_memory(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *error;
+    xl_engine_conf_t *engine = engine_of(cmd, &error);
+
+    (void)dir;
+    return error ? error : read_size(cmd, arg, 1, ", or no XLimitMemory at all", &engine->memory_bytes);
+}
+
+static const char *xl_set_engine(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *error;
+    xl_engine_conf_t *engine = engine_of(cmd, &error);
+
+    (void)dir;
+    if (error)
+        return error;
+    if (!ap_cstr_casecmp(arg, "auto"))
+        engine->engine = XL_ENGINE_AUTO;
+    else if (!ap_cstr_casecmp(arg, "async"))
+        engine->engine = XL_ENGINE_ASYNC;
+    else if (!ap_cstr_casecmp(arg, "blocking"))
+        engine->engine = XL_ENGINE_BLOCKING;
+    else
+        return xl_command_error(cmd, "\"%s\" is not known; right would be auto, async or blocking", arg);
+    return NULL;
+}
+
+static const char *xl_set_buffer(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *error;
+    xl_engine_conf_t *engine = engine_of(cmd, &error);
+
+    (void)dir;
+    return error ? error : read_size(cmd, arg, BUFFER_LEAST_BYTES, "", &engine->buffer_bytes);
+}
+
+static const char *xl_set_spool(cmd_parms *cmd, void *dir, const char *arg, const char *where)
+{
+    const char *error;
+    xl_engine_conf_t *engine = engine_of(cmd, &error);
+
+    (void)dir;
+    if (error)
+        return error;
+    engine->spool_dir = NULL;
+    if (!ap_cstr_casecmp(arg, "off")) {
+        engine->spool_bytes = 0;
+        return where ? xl_command_error(cmd, "\"%s\" is senseless behind off", where) : NULL;
+    }
+    error = read_size(cmd, arg, 1, ", or off", &engine->spool_bytes);
+    if (error || !where)
+        return error;
+    engine->spool_dir = ap_server_root_relative(cmd->pool, where);
+    if (!engine->spool_dir || !ap_is_directory(cmd->temp_pool, engine->spool_dir))
+        return xl_command_error(cmd, "\"%s\" is not a directory", where);
+    return NULL;
+}
+
+/* clang-format off */
+const command_rec xl_commands[] = {
+#define XL_DIRECTIVE(name, args, setter, contexts, syntax, fallback, help) \
+    AP_INIT_##args(name, setter, NULL, contexts, syntax ": " help),
+#include "xl_directives.def"
+    {.name = NULL}
+};
+/* clang-format on */

@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The configuration: what is accepted, where, and what it comes to (the text of
+# DUMP_XLIMIT); what is refused, with which words and on which line. Every
+# directive and every option of include/*.def occurs among both.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+use Test::More;
+
+use XL::Client qw(fetch);
+use XL::Server;
+use XL::System qw(project slurp spew);
+
+my $s = XL::Server->new(modules => ['setenvif'], ports => 2);
+
+# The directives and options as the module declares them.
+my @directives = map { [/"(\w+)", \w+, \w+, (\w+)/] } slurp(project() . '/include/xl_directives.def')
+    =~ /^XL_DIRECTIVE\((.*?,.*?,.*?,.*?),/mg;
+my @options = slurp(project() . '/include/xl_options.def') =~ /^XL_OPTION\((\w+),/mg;
+cmp_ok scalar @directives, '>=', 12, 'the table of directives was read';
+cmp_ok scalar @options,    '>=', 13, 'the table of options was read';
+
+my (%good, %bad); # word => how often it was tried
+
+sub note_words {
+    my ($seen, $text) = @_;
+    $seen->{$_}++ for $text =~ /\b(XLimit\w+)/g;
+    $seen->{"$_="}++ for $text =~ /[\s"](\w+)=/g;
+}
+
+# Runs -t on lines of a file of their own, so that its line numbers are known.
+# A line that begins with "> " is the faulty one; returns its number, too.
+sub try_conf {
+    my ($text, @arguments) = @_;
+    my ($line, $n) = (0, 0);
+    for (split /\n/, $text) { $n++; $line = $n if /^> / }
+    $text =~ s/^> //mg;
+    spew($s->path('conf/own.conf'), $text);
+    my ($exit, $output) = $s->configtest("Include conf/own.conf\n", @arguments);
+    $exit = 'a crash' if !$exit && $output !~ /^Syntax OK$/m;
+    return ($exit, $output, $line);
+}
+
+# A configuration as the label of a test.
+sub label {
+    my ($text) = @_;
+    s/\s*\n\s*/ | /g, s/[^ -~]/?/g, s/^[ |]+|[ |]+$//g for $text;
+    return $text;
+}
+
+sub dump_of {
+    my ($exit, $output) = try_conf($_[0], '-D', 'DUMP_XLIMIT');
+    diag $output if $exit;
+    return $output;
+}
+
+# Not is(index ...): a failure shows what was said instead.
+sub holds {
+    my ($output, $text, $what) = @_;
+    return 1 if ok index($output, $text) >= 0, $what;
+    diag "wanted: $text\ngot:\n$output";
+    return 0;
+}
+
+sub accepts {
+    my ($text, @lines) = @_;
+    note_words(\%good, $text);
+    my $output = dump_of($text);
+    holds($output, $_, label("$text: $_")) for @lines;
+}
+
+sub refuses {
+    my ($text, $message) = @_;
+    my ($exit, $output, $line) = try_conf($text);
+    note_words(\%bad, $text);
+    is $exit, 1, 'refused: ' . label($text);
+    holds($output, $message, "... with the right words");
+    like $output, qr/line $line of \S*own\.conf/, "... and line $line";
+}
+
+# ---- values and options -----------------------------------------------------
+
+accepts 'XLimitQuota all 100GB month day=15 at=04:00 tz=Europe/Berlin slice=1d warn=80,95',
+    'XLimitQuota all 100GB month day=15 at=04:00 tz=Europe/Berlin slice=1d warn=80,95 exceeded="status 503" '
+    . 'mode=enforce name=quota-all-month';
+accepts 'XLimitQuota all 1500 week weekday=fri tz=UTC',
+    'XLimitQuota all 1500B week weekday=fri at=00:00 tz=UTC exceeded="status 503" mode=enforce name=quota-all-week';
+accepts 'XLimitQuota all 1.5Gi hour tz=Asia/Kathmandu', 'XLimitQuota all 1536MiB hour tz=Asia/Kathmandu ',
+    'name=quota-all-hour';
+accepts 'XLimitQuota all 3T year at=23:59 tz=America/Argentina/Ushuaia',
+    'XLimitQuota all 3TB year at=23:59 tz=America/Argentina/Ushuaia ';
+accepts 'XLimitQuota all 1000r 12h',
+    'XLimitQuota all 1000r 12h exceeded="status 503" mode=enforce name=quota-all-12h-requests';
+accepts 'xlimitquota ALL 10kB day NAME=x.y-Z_1 Mode=DRY-RUN', 'XLimitQuota all 10kB day at=00:00 tz=',
+    'mode=dry-run name=x.y-Z_1';
+accepts 'XLimitQuota all 1GB 30d scope=server', 'scope=server name=quota-all-30d';
+accepts qq(XLimitQuota all 1GB 30d when="%{HTTP_HOST} == 'a b'"), qq(when="%{HTTP_HOST} == 'a b'" name=quota-all-30d);
+accepts q(XLimitQuota all 1GB 30d "when=%{HTTP_HOST} == \"a\""), q(when="%{HTTP_HOST} == \"a\"");
+accepts 'XLimitQuota all 1GB 30d "exceeded=status 509"',      'exceeded="status 509"';
+accepts 'XLimitQuota all 1GB 30d exceeded="status 429"',      'exceeded="status 429"';
+accepts 'XLimitQuota all 1GB 30d exceeded=close warn=100',    'warn=100 exceeded="close"';
+accepts 'XLimitQuota all 1GB 30d exceeded=pass',              'exceeded="pass"';
+accepts 'XLimitQuota all 1GB 30d exceeded="speed 64kbit/s"',  'exceeded="speed 8kB/s"';
+accepts 'XLimitQuota all 1GB 30d exceeded="redirect /over"',  'exceeded="redirect /over 302"';
+accepts 'XLimitQuota all 1GB 30d exceeded="redirect https://x.example/%{REQUEST_URI} 307"',
+    'exceeded="redirect https://x.example/%{REQUEST_URI} 307"';
+accepts 'XLimitBandwidth session 500kB/s',
+    'XLimitBandwidth session 500kB/s burst=0 after=0 mode=enforce name=bandwidth-session';
+accepts 'XLimitBandwidth session 1.5MiB/s burst=10kB after=1MB',
+    'XLimitBandwidth session 1536KiB/s burst=10kB after=1MB ';
+accepts 'XLimitBandwidth all 10Mbps burst=64Ki',
+    'XLimitBandwidth all 1250kB/s burst=64KiB mode=enforce name=bandwidth-all';
+accepts 'XLimitBandwidth all 10.5kbit/s', 'XLimitBandwidth all 10500bit/s ';
+accepts 'XLimitHeaders legacy',                   '    XLimitHeaders Legacy';
+accepts 'XLimitExempt handler=server-status',     '    XLimitExempt handler="server-status"';
+accepts qq(XLimitExempt when="-R '10.0.0.0/8'"),  qq(    XLimitExempt when="-R '10.0.0.0/8'");
+
+accepts 'XLimitMemory 2MiB',       "\nXLimitMemory 2MiB\n", "\nXLimitEngine auto\nXLimitBuffer 64kB\nXLimitSpool 1GB\n";
+accepts 'XLimitEngine blocking',   "\nXLimitEngine blocking\n", '# XLimitMemory: sized from the scopes';
+accepts 'XLimitBuffer 128KiB',     "\nXLimitBuffer 128KiB\n";
+accepts 'XLimitSpool off',         "\nXLimitSpool off\n";
+accepts 'XLimitSpool 5GB conf',    "\nXLimitSpool 5GB \"" . $s->path('conf') . qq("\n);
+accepts 'XLimitStateFile none',    qq(\nXLimitStateFile "none"\n), "\nXLimitStateError fresh\n";
+accepts 'XLimitStateFile run/x',   qq(\nXLimitStateFile ") . $s->path('run/x') . qq("\n);
+accepts 'XLimitStateError fail',   "\nXLimitStateError fail\n";
+
+# Switched off is checked and dropped; its name is free then.
+unlike dump_of("XLimitQuota all 1GB 30d mode=off\n"), qr/XLimitQuota/, 'mode=off: no limit';
+accepts "XLimitQuota all 1GB 30d mode=off\nXLimitQuota all 2GB 30d", 'XLimitQuota all 2GB 30d ';
+
+# ---- merging ----------------------------------------------------------------
+
+my $host = "<VirtualHost *:\@PORT\@>\nServerName a.example\n%s\n</VirtualHost>\n";
+
+# What the dump says of one virtual host.
+sub of_host {
+    my ($outside, $inside) = @_;
+    my $text = sprintf "%s\n$host", $outside, $inside;
+    my $port = $s->port;
+    $text =~ s/\@PORT\@/$port/g;
+    note_words(\%good, $text);
+    my $output = dump_of($text);
+    return $output =~ /^# a\.example:$port: virtual host of \S+own\.conf:\d+\n(.*)/ms ? $1 : "none of it:\n$output";
+}
+
+my $outside = "XLimitQuota all 1GB 30d name=outer exceeded=close\nXLimitExempt handler=outer-handler";
+my $merged = of_host($outside, 'XLimitBandwidth session 1MB/s name=inner');
+like $merged, qr/own\.conf:1, inherited from the main server\n    XLimitQuota .* name=outer\n.*name=inner/s,
+    'a host has the limits of the main server, then its own';
+like $merged, qr/handler="outer-handler"/, '... and its exemptions';
+
+$merged = of_host($outside, <<'EOF');
+XLimitInherit Off
+XLimitBandwidth session 1MB/s name=inner
+XLimitExempt handler=inner-handler
+EOF
+unlike $merged, qr/outer/, 'XLimitInherit Off drops both';
+like $merged, qr/inner-handler.*name=inner/s, '... and keeps its own';
+like of_host($outside, 'XLimitInherit On'), qr/name=outer/, 'XLimitInherit On drops nothing';
+
+my $quota = 'XLimitQuota all 1GB 30d name=q';
+for (
+    ['', $quota, 'status 503', 'the default'],
+    ['XLimitExceeded any close',    $quota, 'close', 'any'],
+    ["XLimitExceeded any close\nXLimitExceeded quota pass", $quota, 'pass', 'the dimension beats any'],
+    ['XLimitExceeded quota pass', "$quota\nXLimitExceeded any close", 'close', 'an inner any beats an outer dimension'],
+    ['XLimitExceeded any close', "$quota\nXLimitExceeded quota pass", 'pass', 'inner beats outer'],
+    ["XLimitExceeded quota redirect /x 303", qq($quota exceeded="status 429"), 'status 429', 'exceeded= beats both'],
+    ["XLimitExceeded quota redirect /x 303", $quota, 'redirect /x 303', 'inherited'],
+    ['XLimitExceeded any close', "<Location /a>\nXLimitExceeded any speed 1kB/s\n$quota\n</Location>", 'speed 1kB/s',
+        'a section beats its host'],
+    ["XLimitExceeded any close\n$quota", 'XLimitExceeded any pass', 'pass',
+        'an inherited limit answers as the host says'],
+) {
+    my ($outer, $inner, $action, $what) = @$_;
+    like of_host($outer, $inner), qr/exceeded="\Q$action\E" mode=enforce name=q$/m, "XLimitExceeded: $what";
+}
+like of_host('XLimitHeaders Draft10', 'XLimitQuota all 1GB 30d'), qr/XLimitHeaders Draft10/,
+    'XLimitHeaders is inherited';
+like of_host('XLimitHeaders Draft10', 'XLimitHeaders Off'), qr/XLimitHeaders Off/, '... and overridden';
+
+# ---- the server's own zone --------------------------------------------------
+
+for (['Europe/Berlin', 'Europe/Berlin'], [':Asia/Tokyo', 'Asia/Tokyo'], ['', 'UTC'], ['Nowhere/Land', 'UTC'],
+    ['../x', 'UTC']) {
+    my ($tz, $zone) = @$_;
+    local $ENV{TZ} = $tz;
+    my $output = dump_of("XLimitQuota all 1GB day\nXLimitQuota all 1GB week tz=Africa/Cairo\n");
+    holds($output, "XLimitQuota all 1GB day at=00:00 tz=$zone ", "TZ=$tz: $zone");
+    my $warned = index($output, qq(xlimit(102): the server's own time zone "$tz" cannot be used)) >= 0;
+    is $warned, !!($tz =~ /Nowhere|[.]/), '... with a warning when that is not what was asked for';
+}
+
+# ---- what is printed can be read again --------------------------------------
+
+sub directives_of { return join "\n", map { s/^ +//r } grep { /^ *XLimit/ } split /\n/, $_[0] }
+
+my $lines = directives_of(dump_of(<<'EOF'));
+XLimitQuota all 100GB month day=15 at=04:00 tz=Europe/Berlin slice=1d warn=80,95
+XLimitQuota all 77r day exceeded="redirect https://x.example/%{escape:%{REQUEST_URI}} 301" when="%{HTTP_HOST} == \"q\""
+XLimitBandwidth session 333.3kbit/s after=12345 burst=1Ki mode=dry-run
+XLimitExempt when="-R '10.0.0.0/8' || %{QUERY_STRING} == 'a b'"
+XLimitExceeded any speed 0.5kB/s
+XLimitInherit On
+XLimitHeaders Draft10
+XLimitMemory 1MiB
+EOF
+cmp_ok scalar(split /\n/, $lines), '>=', 12, 'a dump of many lines';
+is directives_of(dump_of("$lines\n")), $lines, 'the dump of a dump is the same';
+
+# ---- places and identities --------------------------------------------------
+
+my $text = <<'EOF';
+<VirtualHost *:@PORT@>
+    ServerName One.Example
+</VirtualHost>
+<VirtualHost *:@PORT@>
+    ServerName one.example
+</VirtualHost>
+<VirtualHost 127.0.0.1:@PORT1@>
+    ServerName one.example
+</VirtualHost>
+<VirtualHost 127.0.0.1:@PORT@>
+    ServerName one.example
+</VirtualHost>
+<Location "/a b">
+    XLimitQuota all 1GB 30d
+    <If "%{QUERY_STRING} == 'x>y'">
+        XLimitQuota all 1GB 30d
+    </If>
+    <Else>
+        XLimitQuota all 1GB 30d
+    </Else>
+</Location>
+<LocationMatch ^/(b|c)>
+    XLimitQuota all 1GB 30d
+</LocationMatch>
+<Directory /srv>
+    XLimitQuota all 1GB 30d
+    <Files *.iso>
+        XLimitQuota all 1GB 30d
+    </Files>
+</Directory>
+EOF
+my @ports = ($s->port, $s->port(1));
+$text =~ s/\@PORT\@/$ports[0]/g;
+$text =~ s/\@PORT1\@/$ports[1]/g;
+my $dump = dump_of($text);
+holds($dump, "\n# $_: virtual host of", "identity $_")
+    for "one.example:$ports[0]@*:$ports[0]", "one.example:$ports[0]@*:$ports[0]#2", "one.example:$ports[1]",
+    "one.example:$ports[0]\@127.0.0.1:$ports[0]";
+holds($dump, "\n  # <$_>\n", "place $_")
+    for 'Location /a b', "Location /a b > If %{QUERY_STRING} == 'x>y'", 'Location /a b > Else', 'LocationMatch ^/(b|c)',
+    'Directory /srv', 'Directory /srv > Files *.iso';
+
+# ---- contexts ---------------------------------------------------------------
+
+my %sample = (
+    XLimitQuota      => 'all 1GB month',       XLimitBandwidth  => 'session 1MB/s', XLimitExceeded => 'any close',
+    XLimitHeaders    => 'Off',                 XLimitExempt     => 'handler=x',     XLimitInherit  => 'On',
+    XLimitStateFile  => 'none',                XLimitStateError => 'fail',          XLimitMemory   => '1MB',
+    XLimitEngine     => 'async',               XLimitBuffer     => '10kB',          XLimitSpool    => 'off',
+);
+my %section = (
+    'VirtualHost' => "VirtualHost *:$ports[0]", 'Directory' => 'Directory /srv', 'Location' => 'Location /x',
+    'Files' => 'Files x', 'If' => 'If true', 'Limit' => 'Limit GET',
+);
+for (@directives) {
+    my ($name, $contexts) = @$_;
+    my $line = "$name " . ($sample{$name} // die "10-config.t has no example of $name\n");
+    is +(try_conf("$line\n"))[0], 0, "$line: in server config";
+    for my $in (sort keys %section) {
+        my $around = $in eq 'Limit' ? "<Location />\n%s</Location>\n" : '%s';
+        my ($exit, $output) = try_conf(sprintf $around, "<$section{$in}>\n$line\n</$in>\n");
+        my $allowed = $contexts eq 'XL_IN_SCOPES' && $in ne 'Limit';
+        is !$exit, $allowed, "$name: " . ($allowed ? 'in' : 'not in') . " <$in>" or diag $output;
+        like $output, qr/line [23] of \S*own\.conf:\n$name (?:cannot occur|not allowed)/, '... and says so'
+            if !$allowed;
+    }
+}
+
+# ---- malformed --------------------------------------------------------------
+
+# What must be said, in t/conf/malformed.txt.
+my @malformed = map { [/\A(.*)^=> (.*?)\n?\z/ms] } map { s/^#.*\n?//mgr } split /\n\n+/,
+    slurp(project() . '/t/conf/malformed.txt') =~ s/\@PORT\@/$ports[0]/gr;
+@malformed = grep { defined $_->[0] } @malformed;
+refuses(@$_) for @malformed;
+refuses("\n# a comment\n\n> XLimitQuota client 1GB month\n", '"client" is not a key of a quota; right would be all');
+refuses("> XLimitExceeded quota redirect /a\x01b\n", 'is not a URL to redirect to: it holds a control character');
+cmp_ok scalar @malformed, '>=', 60, scalar(@malformed) . ' malformed configurations';
+
+# What the contract names for later is unknown until it works.
+for (qw(XLimitUpload XLimitRequests XLimitConnections XLimitPenalty XLimitZone XLimitBlock XLimitAccount XLimitFlush
+    XLimitWaiting XLimitEventLog XLimitCluster XLimitBackendRate XLimitClientPrefix XLimitStatusWrite CBandLimit))
+{
+    refuses("> $_ all 1", "Invalid command '$_'");
+}
+
+# The same name is no trouble where the counters differ.
+for (split /^--\n/m, <<"EOF") {
+XLimitQuota all 1GB day
+<Location /x>
+    XLimitQuota all 1GB day
+</Location>
+--
+<VirtualHost *:$ports[0]>
+    ServerName a
+    XLimitQuota all 1GB day
+</VirtualHost>
+<VirtualHost *:$ports[0]>
+    ServerName b
+    XLimitQuota all 1GB day
+</VirtualHost>
+--
+XLimitQuota all 1GB day
+<VirtualHost *:$ports[0]>
+    ServerName a
+    XLimitInherit Off
+    XLimitQuota all 2GB day
+</VirtualHost>
+--
+XLimitQuota all 1GB day
+XLimitQuota all 1000r day
+XLimitQuota all 1GB week
+XLimitBandwidth all 1MB/s
+XLimitBandwidth session 1MB/s
+EOF
+    my ($exit, $output) = try_conf($_);
+    is $exit, 0, 'no clash: ' . label($_) or diag $output;
+}
+
+# ---- .htaccess --------------------------------------------------------------
+
+my %htaccess = (
+    good => <<'EOF',
+XLimitQuota all 1GB day exceeded="status 429" when="%{HTTP_HOST} != 'x'"
+XLimitBandwidth session 10MB/s
+XLimitExceeded any close
+XLimitHeaders Off
+XLimitExempt handler=x
+<Files nothing>
+    XLimitInherit Off
+</Files>
+EOF
+    value      => "\nXLimitQuota all 1XB day\n",
+    twice      => "XLimitQuota all 1GB day\nXLimitQuota all 2GB day\n",
+    scope      => "XLimitQuota all 1GB day scope=server\n",
+    engine     => "XLimitMemory 1MB\n",
+    restricted => qq(XLimitExempt when="file('/etc/passwd') =~ /root/"\n),
+    forbidden  => "XLimitQuota all 1GB day\n",
+);
+my %log = (
+    value      => '.htaccess: XLimitQuota: "1XB" is not a size: unknown unit',
+    twice      => 'called "quota-all-day" too',
+    scope      => '.htaccess: XLimitQuota: scope=server is for the server\'s configuration, not for .htaccess',
+    engine     => '.htaccess: XLimitMemory not allowed here',
+    restricted => 'is no expression: ',
+    forbidden  => '.htaccess: XLimitQuota not allowed here',
+);
+my $root = $s->path('htdocs');
+$s->conf(<<"EOF");
+<Directory "$root">
+    AllowOverride Limit
+</Directory>
+<Directory "$root/forbidden">
+    AllowOverride FileInfo
+</Directory>
+EOF
+for (keys %htaccess) {
+    $s->file("$_/x.txt", 10);
+    spew("$root/$_/.htaccess", $htaccess{$_});
+}
+$s->start;
+is fetch($s->port, '/good/x.txt')->{status}, 200, '.htaccess: limits are accepted';
+for (sort keys %log) {
+    is fetch($s->port, "/$_/x.txt")->{status}, 500, ".htaccess: $_ is refused";
+    holds(slurp($s->path('logs/error')), $log{$_}, '... and the log says why');
+}
+$s->stop;
+
+# ---- nothing was forgotten --------------------------------------------------
+
+for (map { $_->[0] } @directives) {
+    ok $good{$_}, "a good $_";
+    ok $bad{$_}, "a malformed $_";
+}
+for (map { "$_=" } @options) {
+    ok $good{$_} || $good{ ucfirst } || $good{ uc() }, "a good $_";
+    ok $bad{$_}, "a malformed $_";
+}
+
+done_testing;
