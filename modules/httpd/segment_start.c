@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * segment_start: from a state file, in whatever state it is, to a ledger that
+ * has room for the configuration; or to one clear line of why not.
+ * Never attaches anything, never deletes anything.
+ * Who locks: nobody has to. At a cold start this process is the only parent of
+ * the file; growing appends, which nobody who counts can see.
+ * Invariants: a newer file and one that another server runs on are left alone,
+ * whatever XLimitStateError says.
+ */
+#include "xl_segment_start.h"
+
+#include "xl_segment.h"
+
+#include "ap_mpm.h"
+#include "apr_file_io.h"
+#include "apr_strings.h"
+#include "http_log.h"
+
+#include <string.h>
+
+APLOG_USE_MODULE(xlimit);
+
+#ifndef XL_STATE_DIR
+#define XL_STATE_DIR "/var/lib/xlimit"
+#endif
+#define DEFAULT_STATE_FILE XL_STATE_DIR "/xlimit.state"
+#define NO_FILE "none"
+#define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
+
+enum { LEAST_ROWS = 64, LEAST_CAPACITY = 64 };
+
+/* Twice the processes that may run: those of the generation before stay while
+ * their last downloads do. */
+static uint32_t rows_needed(void)
+{
+    int most = 0;
+
+    if (ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &most) != APR_SUCCESS || most < LEAST_ROWS / 2)
+        return LEAST_ROWS;
+    return 2 * (uint32_t)most;
+}
+
+bool xl_segment_need(xl_segment_need_t *need, const xl_engine_conf_t *engine, uint32_t entries, server_rec *s)
+{
+    size_t least;
+
+    need->default_path = !engine->state_file;
+    need->path = engine->state_file ? engine->state_file : DEFAULT_STATE_FILE;
+    need->fail = engine->state_error_fail;
+    need->rows = rows_needed();
+    need->entries = entries;
+    need->capacity = 2 * entries > LEAST_CAPACITY ? 2 * entries : LEAST_CAPACITY;
+    if (!engine->memory_bytes)
+        return true;
+    need->capacity = xl_ledger_capacity(need->rows, (size_t)engine->memory_bytes);
+    least = xl_ledger_size(need->rows, entries);
+    if (need->capacity >= entries)
+        return true;
+    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "xlimit(221): XLimitMemory is %" APR_UINT64_T_FMT " bytes, but the %u "
+                 "counters of this configuration take %" APR_SIZE_T_FMT " bytes; raise XLimitMemory to at least that, "
+                 "or leave it out", (apr_uint64_t)engine->memory_bytes, entries, least);
+    return false;
+}
+
+static const char *boot_id(apr_pool_t *p)
+{
+    char text[40] = "";
+    apr_size_t length = sizeof(text) - 1;
+    apr_file_t *file;
+
+    if (apr_file_open(&file, BOOT_ID_FILE, APR_FOPEN_READ, APR_FPROT_OS_DEFAULT, p) != APR_SUCCESS)
+        return "";
+    if (apr_file_read(file, text, &length) != APR_SUCCESS)
+        length = 0;
+    apr_file_close(file);
+    text[length] = '\0';
+    text[strcspn(text, "\r\n")] = '\0';
+    return apr_pstrdup(p, text);
+}
+
+static bool nobody_exists(uint32_t pid)
+{
+    (void)pid;
+    return false;
+}
+
+/* ---- what is wrong, in one line each ---- */
+
+static bool stop(server_rec *s, const char *path, const char *reason, const char *remedy)
+{
+    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "xlimit(222): the state file %s %s; %s", path, reason, remedy);
+    return false;
+}
+
+static bool stop_for_room(server_rec *s, const char *path, size_t size, const char *reason)
+{
+    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "xlimit(223): the counters need %" APR_SIZE_T_FMT " bytes in %s: %s; "
+                 "make room, move it with XLimitStateFile, or lower XLimitMemory", size, path, reason);
+    return false;
+}
+
+/* ---- the file ---- */
+
+static bool begin(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
+{
+    const char *reason = xl_ledger_init(&segment->ledger, segment->file.base, segment->file.size, need->rows,
+                                        boot_id(ptemp), xl_now().wall_ms);
+
+    return reason ? stop_for_room(s, segment->path, segment->file.size, reason) : true;
+}
+
+static bool start_unnamed(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
+{
+    size_t size = xl_ledger_size(need->rows, need->capacity);
+    const char *reason = xl_statefile_open_unnamed(&segment->file, ptemp);
+
+    segment->path = NO_FILE;
+    if (reason || (reason = xl_statefile_map(&segment->file, size, ptemp)))
+        return stop_for_room(s, "memory", size, reason);
+    return begin(segment, need, ptemp, s);
+}
+
+/* More disk space, and a new mapping of all of it. */
+static bool enlarge(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
+{
+    size_t size = xl_ledger_size(segment->ledger.rows, need->capacity);
+    const char *reason;
+
+    if (segment->ledger.capacity >= need->capacity)
+        return true;
+    reason = xl_statefile_map(&segment->file, size, ptemp);
+    if (reason)
+        return stop_for_room(s, segment->path, size, reason);
+    xl_ledger_extend(&segment->ledger, segment->file.base, segment->file.size);
+    return true;
+}
+
+/* More rows make each entry longer, so that everything moves: only when nobody
+ * else is on the file. */
+static bool rebuild(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
+{
+    uint32_t capacity = need->capacity > segment->ledger.capacity ? need->capacity : segment->ledger.capacity;
+    size_t size = xl_ledger_size(need->rows, capacity);
+    xl_statefile_t next;
+    xl_ledger_t ledger;
+    const char *reason;
+
+    reason = xl_statefile_begin_successor(&next, &segment->file, size, ptemp);
+    if (reason)
+        return stop_for_room(s, segment->path, size, reason);
+    reason = xl_ledger_init(&ledger, next.base, next.size, need->rows, "", xl_now().wall_ms);
+    if (!reason)
+        reason = xl_ledger_copy(&ledger, &segment->ledger);
+    if (!reason)
+        reason = xl_statefile_succeed(&segment->file, &next, ptemp);
+    if (reason)
+        return stop_for_room(s, segment->path, size, reason);
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(224): %s was rebuilt for %u processes, with all its counters",
+                 segment->path, need->rows);
+    segment->ledger = ledger;
+    return true;
+}
+
+/* A good ledger of an earlier server: whose rows are those, and is it large
+ * enough? */
+static bool take_over(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
+{
+    if (segment->file.orphans) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(225): children of an earlier server still serve and count "
+                     "in %s; going on beside them", segment->path);
+        xl_ledger_sweep(&segment->ledger, xl_segment_process_exists);
+        return enlarge(segment, need, ptemp, s);
+    }
+    xl_ledger_sweep(&segment->ledger, nobody_exists);
+    xl_ledger_rebase(&segment->ledger, boot_id(ptemp));
+    if (segment->ledger.rows < need->rows)
+        return rebuild(segment, need, ptemp, s);
+    return enlarge(segment, need, ptemp, s);
+}
+
+static const char *default_folder(apr_pool_t *ptemp)
+{
+    apr_status_t rv = apr_dir_make(XL_STATE_DIR, APR_FPROT_UREAD | APR_FPROT_UWRITE | APR_FPROT_UEXECUTE, ptemp);
+    char text[128];
+
+    if (rv == APR_SUCCESS || APR_STATUS_IS_EEXIST(rv))
+        return NULL;
+    return apr_psprintf(ptemp, "cannot be made, since its folder cannot: %s", apr_strerror(rv, text, sizeof(text)));
+}
+
+#define HELD_REMEDY "stop that one first, or give this one an XLimitStateFile of its own"
+#define NEWER_REASON "was written by a newer version of this module and is left as it is"
+#define NEWER_REMEDY "use that version, or another XLimitStateFile"
+#define UNUSABLE_REMEDY "\"XLimitStateError fail\" stops the start; set XLimitStateFile right"
+#define CORRUPT_REMEDY "\"XLimitStateError fail\" stops the start; \"fresh\" would rename it and begin anew"
+
+static const char *corrupt_reason(apr_pool_t *ptemp, size_t offset, const char *reason)
+{
+    return apr_psprintf(ptemp, "is corrupt at offset %" APR_SIZE_T_FMT ": %s", offset, reason);
+}
+
+bool xl_segment_foresee(const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
+{
+    union {
+        xl_ledger_head_t head;
+        unsigned char bytes[XL_LEDGER_HEAD_BYTES];
+    } file;
+    static const unsigned char blank[sizeof(file)];
+    const char *reason;
+    size_t offset;
+    bool newer;
+
+    if (!strcmp(need->path, NO_FILE))
+        return true;
+    switch (xl_statefile_look(need->path, &file, sizeof(file), ptemp, &reason)) {
+    case XL_STATE_HELD:
+        return stop(s, need->path, reason, HELD_REMEDY);
+    case XL_STATE_UNUSABLE:
+        return need->fail ? stop(s, need->path, reason, UNUSABLE_REMEDY) : true;
+    case XL_STATE_READY:
+        break;
+    }
+    reason = memcmp(&file, blank, sizeof(file)) ? xl_ledger_check_head(&file.head, sizeof(file), &offset, &newer) : NULL;
+    if (!reason)
+        return true;
+    if (newer)
+        return stop(s, need->path, NEWER_REASON, NEWER_REMEDY);
+    return need->fail ? stop(s, need->path, corrupt_reason(ptemp, offset, reason), CORRUPT_REMEDY) : true;
+}
+
+static xl_state_e open_file(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s,
+                            const char **reason)
+{
+    *reason = need->default_path ? default_folder(ptemp) : NULL;
+    if (*reason)
+        return XL_STATE_UNUSABLE;
+    segment->path = apr_pstrdup(s->process->pool, need->path);
+    return xl_statefile_open(&segment->file, segment->path, ptemp, reason);
+}
+
+static bool unusable(xl_segment_t *segment, const xl_segment_need_t *need, const char *reason, apr_pool_t *ptemp,
+                     server_rec *s)
+{
+    if (need->fail)
+        return stop(s, need->path, reason, UNUSABLE_REMEDY);
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "xlimit(226): the state file %s %s; counters begin anew and end with "
+                 "this server, set XLimitStateFile right", need->path, reason);
+    return start_unnamed(segment, need, ptemp, s);
+}
+
+static bool corrupt(xl_segment_t *segment, const xl_segment_need_t *need, const char *reason, apr_pool_t *ptemp,
+                    server_rec *s);
+
+/* *fresh: nothing is in it yet. */
+static bool map_file(xl_segment_t *segment, const xl_segment_need_t *need, bool *fresh, apr_pool_t *ptemp,
+                     server_rec *s)
+{
+    size_t size = xl_ledger_size(need->rows, need->capacity);
+    const char *reason = xl_statefile_map(&segment->file, 0, ptemp);
+
+    *fresh = reason || xl_statefile_blank(&segment->file);
+    if (*fresh)
+        reason = xl_statefile_map(&segment->file, size, ptemp);
+    return reason ? stop_for_room(s, segment->path, size, reason) : true;
+}
+
+static bool start_in_file(xl_segment_t *segment, const xl_segment_need_t *need, bool may_renew, apr_pool_t *ptemp,
+                          server_rec *s)
+{
+    const char *reason;
+    size_t offset;
+    bool newer, fresh;
+
+    switch (open_file(segment, need, ptemp, s, &reason)) {
+    case XL_STATE_HELD:
+        return stop(s, need->path, reason, HELD_REMEDY);
+    case XL_STATE_UNUSABLE:
+        return unusable(segment, need, reason, ptemp, s);
+    case XL_STATE_READY:
+        break;
+    }
+    if (!map_file(segment, need, &fresh, ptemp, s))
+        return false;
+    if (fresh)
+        return begin(segment, need, ptemp, s);
+    reason = xl_ledger_open(&segment->ledger, segment->file.base, segment->file.size, &offset, &newer);
+    if (!reason)
+        return take_over(segment, need, ptemp, s);
+    if (newer)
+        return stop(s, need->path, NEWER_REASON, NEWER_REMEDY);
+    reason = corrupt_reason(ptemp, offset, reason);
+    return may_renew ? corrupt(segment, need, reason, ptemp, s) : stop(s, need->path, reason, "giving up");
+}
+
+static bool corrupt(xl_segment_t *segment, const xl_segment_need_t *need, const char *reason, apr_pool_t *ptemp,
+                    server_rec *s)
+{
+    const char *name, *error;
+
+    if (need->fail)
+        return stop(s, need->path, reason, CORRUPT_REMEDY);
+    error = xl_statefile_set_aside(&segment->file, ptemp, &name);
+    if (error)
+        return stop(s, need->path, apr_psprintf(ptemp, "%s, and %s", reason, error), "move it away");
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "xlimit(227): the state file %s %s; it is now called %s, and counters "
+                 "begin anew", need->path, reason, name);
+    return start_in_file(segment, need, false, ptemp, s);
+}
+
+bool xl_segment_start(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
+{
+    bool started = strcmp(need->path, NO_FILE) ? start_in_file(segment, need, true, ptemp, s)
+                                               : start_unnamed(segment, need, ptemp, s);
+
+    if (!started)
+        memset(&segment->ledger, 0, sizeof(segment->ledger));
+    return started;
+}
+
+bool xl_segment_grow(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
+{
+    return enlarge(segment, need, ptemp, s);
+}
