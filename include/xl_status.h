@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * xl_status: the status page's side of httpd. The handler checks who asks and
+ * what for; the fill copies configuration and counters into a snapshot. Both
+ * only read; the ledger's words are atomic, so that nothing is locked.
+ */
+#ifndef XL_STATUS_H
+#define XL_STATUS_H
+
+#include "xl_snapshot.h"
+
+#include "httpd.h"
+
+/* Everything of the running server, as of now, from p. */
+void xl_snapshot_fill(xl_snapshot_t *snapshot, apr_pool_t *p, server_rec *main_server);
+
+/* handler hook */
+int xl_status_handler(request_rec *r);
+
+/* The action in the words of the configuration: "redirect https://... 302". */
+const char *xl_status_action(apr_pool_t *p, const xl_action_t *action);
+
+#endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Prints what programs other than ours are to judge, on standard output:
+ *
+ *     render_tool html|xml|json|auto [view]   a snapshot of hostile texts
+ *     render_tool sample [view]               HTML of a snapshot as it should be seen
+ *     render_tool schema                      the XML Schema of the XML
+ *     render_tool fields                      the tables of docs/status.md
+ *     render_tool policy                      the Content-Security-Policy
+ *
+ * t/40-status-formats.t runs it; it is no test by itself.
+ */
+#include "hostile.h"
+
+#include "xl_out.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int to_stdout(void *ctx, const char *data, size_t length)
+{
+    (void)ctx;
+    return fwrite(data, 1, length, stdout) != length;
+}
+
+static const xl_sink_t sink = { to_stdout, NULL };
+
+static xl_snap_limit_t quota(const char *vhost, uint64_t row, const char *name, uint64_t used, uint64_t amount)
+{
+    return (xl_snap_limit_t){
+        .name = name, .vhost = vhost, .dimension = "quota", .key = "all", .mode = "enforce",
+        .used = used, .amount = amount, .released = XL_ABSENT, .previous = amount / 3 * 2,
+        .period = "month", .period_start_s = 1761955200, .period_end_s = 1764547200,
+        .slice_s = XL_ABSENT, .warn = "80,95", .burst_bytes = XL_ABSENT, .after_bytes = XL_ABSENT,
+        .active = XL_ABSENT, .refusing_since_s = XL_ABSENT, .suppressed = XL_ABSENT,
+        .action = "redirect https://status.example.org/quota 302", .origin = "config",
+        .source = "/etc/apache2/sites-enabled/sites.conf:12", .warn_least = 80, .vhost_row = row,
+    };
+}
+
+static xl_snap_limit_t pace(const char *vhost, uint64_t row, const char *name, const char *key, uint64_t bps,
+                            uint64_t active)
+{
+    xl_snap_limit_t limit = quota(vhost, row, name, XL_ABSENT, XL_ABSENT);
+
+    limit.dimension = "bandwidth";
+    limit.key = key;
+    limit.previous = limit.period_start_s = limit.period_end_s = XL_ABSENT;
+    limit.period = limit.warn = limit.action = NULL;
+    limit.rate = (xl_rate_t){ bps, XL_NS_PER_S };
+    limit.burst_bytes = 0;
+    limit.active = active;
+    return limit;
+}
+
+static int sample(const xl_query_t *query)
+{
+    xl_snap_server_t server = {
+        .version = "0.1.0", .name = "web3.hosting.example", .generated_s = 1763837460, .uptime_s = 788645,
+        .generation = 4, .state = "/var/lib/apache2/xlimit/xlimit.state", .entries_used = 11,
+        .entries_capacity = 1024,
+    };
+    xl_snap_vhost_t vhosts[] = {
+        { "www.example.org:443", 1830412, UINT64_C(812340118222), 212, 0, { 1741201, 88211, 0, 1000, 0, 0, 0 } },
+        { "downloads.example.org:443", 93021, UINT64_C(4997120034111), 96, 0, { 4301, 88211, 402, 107, 0, 0, 0 } },
+        { "shop.example.net:443", 402117, UINT64_C(50000001234), 0, 0, { 395001, 0, 7116, 0, 0, 0, 0 } },
+        { "blog.example.com:80", 18222, UINT64_C(1912345678), 1, 0, { 18222, 0, 0, 0, 0, 12, 0 } },
+        { "intranet.example.org:8080", 12, 91822, 0, 0, { 12, 0, 0, 0, 0, 0, 0 } },
+    };
+    xl_snap_limit_t limits[] = {
+        quota(vhosts[0].vhost, 0, "www-month", UINT64_C(812340118222), UINT64_C(2000000000000)),
+        quota(vhosts[1].vhost, 1, "downloads-month", UINT64_C(4497120034111), UINT64_C(5000000000000)),
+        quota(vhosts[2].vhost, 2, "shop-month", UINT64_C(50000001234), UINT64_C(50000000000)),
+        quota(vhosts[3].vhost, 3, "blog-requests", 18222, 100000),
+        pace(vhosts[1].vhost, 1, "iso", "session", 2500000, 96),
+        pace(vhosts[1].vhost, 1, "downloads-total", "all", 125000000, 96),
+        pace(NULL, XL_ABSENT, "uplink", "all", 1250000000, 309),
+    };
+    xl_snap_setting_t settings[] = {
+        { "XLimitStateFile", "/var/lib/apache2/xlimit/xlimit.state", "where the counters live over restarts" },
+        { "XLimitEngine", "auto", "async: no thread is held while a response is paced" },
+        { "XLimitBuffer", "64 kB", "memory for one paced response that is not a file" },
+    };
+    xl_snapshot_t snapshot = { {
+        [XL_TABLE_SERVER] = { &server, 1 },
+        [XL_TABLE_VHOSTS] = { vhosts, sizeof vhosts / sizeof *vhosts },
+        [XL_TABLE_LIMITS] = { limits, sizeof limits / sizeof *limits },
+        [XL_TABLE_SETTINGS] = { settings, sizeof settings / sizeof *settings },
+    } };
+
+    limits[2].refusing_since_s = 1763781722;
+    limits[3].requests = true;
+    limits[3].mode = "dry-run";
+    limits[4].place = "Location /iso";
+    xl_snapshot_derive(&snapshot);
+    return xl_render_html(&snapshot, query, &sink);
+}
+
+static const char *unit_text(const xl_field_t *field)
+{
+    static const char *const texts[] = {
+        [XL_IN_NONE] = "text",     [XL_IN_NAME] = "text",           [XL_IN_STATE] = "word",
+        [XL_IN_COUNT] = "number",  [XL_IN_BYTES] = "bytes",         [XL_IN_AMOUNT] = "bytes or requests",
+        [XL_IN_SECONDS] = "s",     [XL_IN_MOMENT] = "s since 1970", [XL_IN_PERCENT] = "%",
+        [XL_IN_RATE] = "bytes/s",
+    };
+
+    return texts[field->unit];
+}
+
+static void print_fields(void)
+{
+    xl_out_t out;
+    xl_table_e t;
+    size_t i;
+
+    xl_out_begin(&out, &sink);
+    for (t = 0; t < XL_TABLES; t++) {
+        xl_out_text(&out, "### Fields of `");
+        xl_out_text(&out, xl_tables[t].list);
+        xl_out_text(&out, "`\n\n| field | unit | meaning |\n|---|---|---|\n");
+        for (i = 0; i < xl_tables[t].n; i++) {
+            const xl_field_t *field = &xl_tables[t].fields[i];
+
+            xl_out_text(&out, "| `");
+            xl_out_text(&out, field->name);
+            xl_out_text(&out, "` | ");
+            xl_out_text(&out, unit_text(field));
+            xl_out_text(&out, " | ");
+            xl_out_text(&out, field->help);
+            xl_out_text(&out, " |\n");
+        }
+        xl_out_text(&out, t + 1 < XL_TABLES ? "\n" : "");
+    }
+    xl_out_end(&out);
+}
+
+static int hostile(const char *format, const xl_query_t *query)
+{
+    static hostile_rows_t rows;
+    xl_snapshot_t snapshot;
+    size_t i;
+
+    hostile_snapshot(&snapshot, &rows);
+    for (i = 0; i < XL_FORMATS; i++) {
+        if (!strcmp(format, xl_renderers[i].name))
+            return xl_renderers[i].render(&snapshot, query, &sink);
+    }
+    fprintf(stderr, "render_tool: no format \"%s\"\n", format);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    const char *what = argc > 1 ? argv[1] : NULL;
+    char args[64] = "", error[XL_QUERY_ERROR_MAX], policy[XL_CSP_MAX];
+    xl_query_t query;
+
+    if (!what) {
+        puts("1..0 # SKIP a tool that t/40-status-formats.t runs");
+        return 0;
+    }
+    if (argc > 2)
+        snprintf(args, sizeof args, "view=%s", argv[2]);
+    if (!xl_query_parse(args, &query, error)) {
+        fprintf(stderr, "render_tool: %s\n", error);
+        return 2;
+    }
+    if (!strcmp(what, "schema"))
+        return xl_render_schema(&sink);
+    if (!strcmp(what, "sample"))
+        return sample(&query);
+    if (!strcmp(what, "fields")) {
+        print_fields();
+        return 0;
+    }
+    if (!strcmp(what, "policy")) {
+        xl_html_policy(policy);
+        puts(policy);
+        return 0;
+    }
+    snprintf(query.name, sizeof query.name, "%s", "\"><script>&x=%0d");
+    return hostile(what, &query);
+}

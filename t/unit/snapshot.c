@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is worked out from the rows of a snapshot: projections, percentages,
+ * states and sums; order, filter and cut.
+ */
+#include "tap.h"
+
+#include "xl_snapshot.h"
+
+/* ---- derived numbers ----------------------------------------------------- */
+
+static void check_projection(void)
+{
+    static const struct {
+        uint64_t used, start, end, now, want;
+        const char *what;
+    } cases[] = {
+        { 50, 1000, 2000, 1500, 100, "half the period, twice as much" },
+        { 50, 1000, 2000, 1010, 5000, "a hundredth of it" },
+        { 50, 1000, 2000, 1009, XL_ABSENT, "too early to say" },
+        { 50, 1000, 2000, 1000, XL_ABSENT, "at its start" },
+        { 50, 1000, 2000, 2000, XL_ABSENT, "at its end" },
+        { 50, 1000, 2000, 900, XL_ABSENT, "the clock before the start" },
+        { 50, 2000, 1000, 1500, XL_ABSENT, "a period turned round" },
+        { 50, XL_ABSENT, XL_ABSENT, 1500, XL_ABSENT, "no period yet" },
+        { INT64_MAX, 1000, 2000, 1500, INT64_MAX, "more than can be" },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof cases / sizeof *cases; i++)
+        is_u64(xl_snapshot_project(cases[i].used, cases[i].start, cases[i].end, cases[i].now), cases[i].want,
+               cases[i].what);
+}
+
+static void check_states(void)
+{
+    static const struct {
+        uint64_t used, amount, released, refusing;
+        const char *state;
+        uint64_t percent, left;
+    } cases[] = {
+        { 0, 1000, XL_ABSENT, XL_ABSENT, "ok", 0, 1000 },
+        { 799, 1000, XL_ABSENT, XL_ABSENT, "ok", 799, 201 },
+        { 800, 1000, XL_ABSENT, XL_ABSENT, "warned", 800, 200 },
+        { 9999, 10000, XL_ABSENT, XL_ABSENT, "warned", 999, 1 },
+        { 1000, 1000, XL_ABSENT, XL_ABSENT, "exceeded", 1000, 0 },
+        { 5000, 1000, XL_ABSENT, XL_ABSENT, "exceeded", 5000, 0 },
+        { 300, 1000, 300, XL_ABSENT, "exceeded", 300, 0 },
+        { 299, 1000, 300, XL_ABSENT, "ok", 299, 1 },
+        { 10, 1000, XL_ABSENT, 99, "exceeded", 10, 990 },
+        { INT64_MAX, INT64_MAX, XL_ABSENT, XL_ABSENT, "exceeded", 1000, 0 },
+        { XL_ABSENT, XL_ABSENT, XL_ABSENT, XL_ABSENT, "ok", XL_ABSENT, XL_ABSENT },
+        { 7, XL_ABSENT, XL_ABSENT, XL_ABSENT, "ok", XL_ABSENT, XL_ABSENT },
+    };
+    xl_snap_server_t server = { .generated_s = 1500 };
+    xl_snap_vhost_t vhost = { .vhost = "a:80", .requests = 3, .sent_bytes = 5, .active = 7 };
+    xl_snap_limit_t limits[sizeof cases / sizeof *cases];
+    xl_snapshot_t s = { { { &server, 1 }, { &vhost, 1 }, { limits, sizeof cases / sizeof *cases }, { NULL, 0 } } };
+    size_t i;
+
+    for (i = 0; i < sizeof cases / sizeof *cases; i++)
+        limits[i] = (xl_snap_limit_t){ .used = cases[i].used, .amount = cases[i].amount, .released = cases[i].released,
+                                       .refusing_since_s = cases[i].refusing, .period_start_s = XL_ABSENT,
+                                       .period_end_s = XL_ABSENT, .warn_least = 80,
+                                       .vhost_row = i % 2 ? XL_ABSENT : 0 };
+    xl_snapshot_derive(&s);
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        is_str(limits[i].state, cases[i].state, "state");
+        is_u64(limits[i].percent, cases[i].percent, "percent, in tenths");
+        is_u64(limits[i].left, cases[i].left, "left");
+    }
+    is_u64(server.exceeded, 5, "sum of exceeded");
+    is_u64(server.warned, 2, "sum of warned");
+    is_u64(server.requests + server.sent_bytes + server.active, 15, "sums of the hosts");
+    is_u64(vhost.refusing, 1, "limits of the host that refuse");
+}
+
+/* ---- filter and order ---------------------------------------------------- */
+
+static const char *order_of(xl_snap_vhost_t *vhosts, const char *by, bool reverse)
+{
+    static char text[64];
+    xl_snapshot_t s = { { { NULL, 0 }, { vhosts, 6 }, { NULL, 0 }, { NULL, 0 } } };
+    size_t i;
+
+    text[0] = '\0';
+    xl_snapshot_sort(&s, by, reverse);
+    for (i = 0; i < 6; i++)
+        strncat(text, vhosts[i].vhost, 1);
+    return text;
+}
+
+static void check_order(void)
+{
+    xl_snap_vhost_t v[] = {
+        { .vhost = "d", .requests = 5 }, { .vhost = "b", .requests = 9 }, { .vhost = "F", .requests = 5 },
+        { .vhost = "a", .requests = XL_ABSENT }, { .vhost = "C", .requests = 0 }, { .vhost = "e", .requests = 5 },
+    };
+    xl_snap_vhost_t many[1000];
+    xl_snapshot_t s = { { { NULL, 0 }, { many, 1000 }, { NULL, 0 }, { NULL, 0 } } };
+    size_t i, wrong = 0;
+
+    is_str(order_of(v, "requests", false), "bdeFCa", "numbers from the largest, equal ones by name, absent last");
+    is_str(order_of(v, "requests", true), "CdeFba", "turned round, absent still last");
+    is_str(order_of(v, "vhost", false), "abCdeF", "texts from A on, whatever the case");
+    is_str(order_of(v, "VHOST", true), "FedCba", "turned round");
+    is_str(order_of(v, "nothing", false), "FedCba", "an unknown field changes nothing");
+    for (i = 0; i < 1000; i++)
+        many[i] = (xl_snap_vhost_t){ .vhost = "x", .requests = i * 7919 % 1000 };
+    xl_snapshot_sort(&s, "requests", false);
+    for (i = 0; i < 1000; i++)
+        wrong += many[i].requests != 999 - i;
+    is_u64(wrong, 0, "a thousand rows");
+    xl_snapshot_top(&s, 3);
+    is_u64(s.tables[XL_TABLE_VHOSTS].n, 3, "top=3");
+    is_u64(many[2].requests, 997, "are the first three");
+}
+
+static void check_filter(void)
+{
+    xl_snap_vhost_t v[] = {
+        { .vhost = "www.Example.org:80" }, { .vhost = "other:443" }, { .vhost = "example.com:80" }
+    };
+    xl_snap_limit_t l[] = { { .vhost = NULL, .name = "shared" }, { .vhost = "EXAMPLE.org:80", .name = "own" } };
+    xl_snapshot_t s = { { { NULL, 0 }, { v, 3 }, { l, 2 }, { NULL, 0 } } };
+
+    xl_snapshot_filter(&s, "example.");
+    is_u64(s.tables[XL_TABLE_VHOSTS].n, 2, "two hosts contain it");
+    is_str(v[1].vhost, "example.com:80", "in their order");
+    is_u64(s.tables[XL_TABLE_LIMITS].n, 1, "one limit is of such a host");
+    is_str(l[0].name, "own", "the one with a host");
+    xl_snapshot_filter(&s, "nowhere");
+    is_u64(s.tables[XL_TABLE_VHOSTS].n, 0, "none contains it");
+}
+
+int main(void)
+{
+    check_projection();
+    check_states();
+    check_order();
+    check_filter();
+    return done_testing();
+}
