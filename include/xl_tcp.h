@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * xl_tcp: the two things that only the kernel's TCP can say or do. Where it
+ * cannot (another system, no TCP socket) both do nothing and say so.
+ */
+#ifndef XL_TCP_H
+#define XL_TCP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* No more than about so many bytes wait unsent in the kernel: a slow reader
+ * shows as a full socket at once. */
+void xl_tcp_limit_unsent(int fd, int bytes);
+
+/* Bytes of this connection that the peer has acknowledged since it began. */
+bool xl_tcp_acknowledged(int fd, uint64_t *bytes);
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * mod_xlimit: the module record and the one list of hooks, each with the
+ * reason for its place. Everything else is in modules/ and status/.
+ */
+#include "mod_xlimit.h"
+#include "xl_config.h"
+#include "xl_conn.h"
+#include "xl_segment.h"
+#include "xl_status.h"
+
+#include "ap_mpm.h"
+#include "http_config.h"
+#include "http_connection.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "http_protocol.h"
+#include "http_request.h"
+#include "mpm_common.h"
+
+static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    (void)plog;
+    (void)ptemp;
+    xl_config_reset(pconf);
+    xl_events_register_log_items(pconf);
+    return xl_segment_register(pconf) == APR_SUCCESS ? OK : !OK;
+}
+
+static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    (void)plog;
+    return xl_config_check(pconf, ptemp, s);
+}
+
+static void test_config(apr_pool_t *pconf, server_rec *s)
+{
+    if (ap_exists_config_define("DUMP_XLIMIT"))
+        xl_config_dump(pconf, s);
+}
+
+static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    int rv;
+
+    (void)plog;
+    /* The second pass is the real one, but a server that cannot start should
+     * say so before it leaves the terminal. */
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG)
+        return xl_segment_look(ptemp, s);
+    rv = xl_segment_open(pconf, ptemp, s);
+    if (rv == OK)
+        xl_startup_check(s);
+    return rv;
+}
+
+static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot, mpm_child_status status)
+{
+    (void)s;
+    (void)generation;
+    (void)slot;
+    if (status == MPM_CHILD_EXITED || status == MPM_CHILD_LOST_SLOT)
+        xl_segment_child_gone((uint32_t)pid);
+}
+
+static int monitor(apr_pool_t *p, server_rec *s)
+{
+    (void)p;
+    (void)s;
+    xl_segment_sweep();
+    return OK;
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    (void)p;
+    xl_conn_register();
+    xl_wait_register();
+
+    ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_test_config(test_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(xl_segment_child, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* After mod_ssl and all who add filters, before core, whose hook ends the
+     * list. */
+    ap_hook_pre_connection(xl_conn_pre_connection, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_pre_read_request(xl_request_pre_read, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* Around mod_cache's quick handler and everybody else's. */
+    ap_hook_quick_handler(xl_request_hide_from_quick_handlers, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_quick_handler(xl_request_show_again, NULL, NULL, APR_HOOK_REALLY_LAST);
+
+    /* The URL is mapped, <Location>, <Directory>, <If> and .htaccess are
+     * merged, SetEnvIf has run, and nobody has asked for a password yet. */
+    ap_hook_header_parser(xl_request_decide, NULL, NULL, APR_HOOK_REALLY_LAST);
+
+    ap_hook_insert_filter(xl_wait_insert_filter, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_handler(xl_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* The last to see a connection before the MPM polls it, and the first when
+     * it comes back: in between a timer stands in the socket's place. */
+    ap_hook_suspend_connection(xl_park_suspend, NULL, NULL, APR_HOOK_REALLY_LAST);
+    ap_hook_resume_connection(xl_park_resume, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_pre_close_connection(xl_park_close, NULL, NULL, APR_HOOK_REALLY_FIRST);
+}
+
+__attribute__((visibility("default"))) AP_DECLARE_MODULE(xlimit) = {
+    STANDARD20_MODULE_STUFF,
+    xl_config_create_dir,
+    xl_config_merge_dir,
+    xl_config_create_server,
+    xl_config_merge_server,
+    xl_commands,
+    register_hooks,
+    AP_MODULE_FLAG_NONE
+};

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * tcp: socket options of Linux' TCP, in a file of its own because the kernel's
+ * header (the C library's lacks the newer fields) does not go together with
+ * others. Keeps no state.
+ */
+#include "xl_tcp.h"
+
+#ifdef __linux__
+
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+void xl_tcp_limit_unsent(int fd, int bytes)
+{
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+}
+
+bool xl_tcp_acknowledged(int fd, uint64_t *bytes)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof(info);
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0
+        || size < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked))
+        return false;
+    *bytes = info.tcpi_bytes_acked;
+    return true;
+}
+
+#else
+
+void xl_tcp_limit_unsent(int fd, int bytes)
+{
+    (void)fd;
+    (void)bytes;
+}
+
+bool xl_tcp_acknowledged(int fd, uint64_t *bytes)
+{
+    (void)fd;
+    (void)bytes;
+    return false;
+}
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * wait: what is held of a paced response flows on while its handler waits. A
+ * handler that has returned leaves that to the MPM and TAIL; one that still
+ * runs and blocks in a read, of a CGI's pipe or of a connection to a backend,
+ * would leave the client without what has long been due. Two filters stand in
+ * front of those reads and, as long as something is held, try them without
+ * blocking and let out what is due in between. Everything happens in the
+ * handler's own thread, which would have slept there anyway.
+ */
+#include "xl_conn.h"
+
+#include "http_request.h"
+
+#define XL_NAP_LEAST_NS XL_NS_PER_MS
+#define XL_NAP_MOST_NS (50 * XL_NS_PER_MS)
+
+static ap_filter_rec_t *backend_handle, *source_handle;
+
+/* The connection whose handler runs in this thread and which holds something
+ * back: a read of a backend does not know for whom it is. */
+static _Thread_local xl_conn_t *held_here;
+
+void xl_wait_handler_stays(xl_conn_t *conn)
+{
+    held_here = APR_BRIGADE_EMPTY(conn->held) ? NULL : conn;
+}
+
+void xl_wait_handler_left(const xl_conn_t *conn)
+{
+    if (held_here == conn)
+        held_here = NULL;
+}
+
+/* Until ready() or until nothing is held: then the caller may block. */
+static void let_out_until(bool (*ready)(void *), void *data)
+{
+    uint64_t nap_ns = XL_NAP_LEAST_NS;
+
+    while (held_here && !ready(data)) {
+        uint64_t due_ns, now_ns;
+        xl_advance_e how = xl_pace_advance(held_here, &due_ns);
+
+        if (how == XL_ADVANCE_DONE || how == XL_ADVANCE_FAILED) {
+            held_here = NULL;
+            return;
+        }
+        now_ns = xl_now().mono_ns;
+        if (how == XL_ADVANCE_EARLY && due_ns < now_ns + nap_ns)
+            apr_sleep(due_ns > now_ns ? (apr_interval_time_t)((due_ns - now_ns) / 1000) : 0);
+        else
+            apr_sleep((apr_interval_time_t)(nap_ns / 1000));
+        nap_ns = 2 * nap_ns < XL_NAP_MOST_NS ? 2 * nap_ns : XL_NAP_MOST_NS;
+    }
+}
+
+/* ---- a connection to a backend --------------------------------------- */
+
+static bool backend_ready(void *data)
+{
+    ap_filter_t *f = data;
+    apr_bucket_brigade *peek = apr_brigade_create(f->c->pool, f->c->bucket_alloc);
+    apr_status_t rv = ap_get_brigade(f->next, peek, AP_MODE_SPECULATIVE, APR_NONBLOCK_READ, 1);
+    bool ready = rv == APR_SUCCESS ? !APR_BRIGADE_EMPTY(peek) : !APR_STATUS_IS_EAGAIN(rv);
+
+    apr_brigade_destroy(peek);
+    return ready;
+}
+
+static apr_status_t backend_filter(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode, apr_read_type_e block,
+                                   apr_off_t bytes)
+{
+    if (held_here && block == APR_BLOCK_READ && mode != AP_MODE_INIT && mode != AP_MODE_EATCRLF)
+        let_out_until(backend_ready, f);
+    return ap_get_brigade(f->next, bb, mode, block, bytes);
+}
+
+void xl_wait_backend(conn_rec *c)
+{
+    ap_add_input_filter_handle(backend_handle, NULL, NULL, c);
+}
+
+/* ---- a pipe in the response ------------------------------------------ */
+
+/* What was read is in the bucket from then on. */
+static bool bucket_ready(void *data)
+{
+    apr_bucket *b = data;
+    const char *bytes;
+    apr_size_t length;
+
+    return b->length != (apr_size_t)-1
+           || !APR_STATUS_IS_EAGAIN(apr_bucket_read(b, &bytes, &length, APR_NONBLOCK_READ));
+}
+
+static apr_bucket *first_of_unknown_length(apr_bucket_brigade *bb)
+{
+    for (apr_bucket *b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
+        if (!APR_BUCKET_IS_METADATA(b) && b->length == (apr_size_t)-1)
+            return b;
+    }
+    return NULL;
+}
+
+static apr_status_t source_filter(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    apr_bucket_brigade *rest = apr_brigade_create(f->r->pool, f->c->bucket_alloc);
+    apr_status_t rv = APR_SUCCESS;
+    apr_bucket *b;
+
+    while (rv == APR_SUCCESS && (b = first_of_unknown_length(bb)) != NULL) {
+        const char *data;
+        apr_size_t length;
+
+        if (!bucket_ready(b)) {
+            apr_brigade_split_ex(bb, b, rest);
+            APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(f->c->bucket_alloc));
+            rv = ap_pass_brigade(f->next, bb);
+            apr_brigade_cleanup(bb);
+            APR_BRIGADE_CONCAT(bb, rest);
+            if (rv != APR_SUCCESS)
+                return rv;
+            let_out_until(bucket_ready, b);
+        }
+        rv = apr_bucket_read(b, &data, &length, APR_BLOCK_READ);
+        if (rv != APR_SUCCESS)
+            return rv;
+        apr_brigade_split_ex(bb, APR_BUCKET_NEXT(b), rest);
+        rv = ap_pass_brigade(f->next, bb);
+        apr_brigade_cleanup(bb);
+        APR_BRIGADE_CONCAT(bb, rest);
+    }
+    apr_brigade_destroy(rest);
+    return rv == APR_SUCCESS ? ap_pass_brigade(f->next, bb) : rv;
+}
+
+void xl_wait_insert_filter(request_rec *r)
+{
+    const xl_request_t *xr = r->main ? NULL : xl_request_of(r);
+
+    if (xr && xl_pace_wanted(xr) && xr->conn->async)
+        ap_add_output_filter_handle(source_handle, NULL, r, r->connection);
+}
+
+void xl_wait_register(void)
+{
+    backend_handle = ap_register_input_filter("XLIMIT_BACKEND", backend_filter, NULL, AP_FTYPE_CONNECTION);
+    source_handle = ap_register_output_filter("XLIMIT_SOURCE", source_filter, NULL,
+                                              (ap_filter_type)(AP_FTYPE_RESOURCE - 1));
+}
