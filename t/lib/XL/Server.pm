@@ -145,6 +145,9 @@ sub stop {
     my ($self) = @_;
     my $clean = 1;
     if ($self->{pid} && $self->alive) {
+        # The event MPM, told to end, looks at the sockets of connections that are being closed just
+        # then, and may find them freed: close_worker_sockets() of its event.c. Ours have had their time.
+        sleep 0.02;
         kill TERM => $self->{pid};
         $clean = $self->wait_exit($self->{patience});
     }
