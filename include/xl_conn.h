@@ -45,7 +45,7 @@ struct xl_conn_t {
     ap_filter_t *head, *tail, *core;
     bool async;       /* may be parked: MPM event, HTTP/1.x, a timer can be had */
     bool memory_only; /* something between HEAD and core makes memory of everything: TLS */
-    bool multiplexed; /* carries streams: its own bytes are theirs, counted there */
+    atomic_bool multiplexed; /* carries streams: its own bytes are theirs, counted there */
 
     request_rec *r;        /* being read or served */
     xl_request_t *writing; /* its account, made when first needed; NULL after its EOR */
@@ -64,6 +64,7 @@ struct xl_conn_t {
     uint64_t plain_bytes, wire_bytes; /* ever handed down by HEAD; by WIRE, or the same */
     apr_socket_t *socket;
     int timer_fd, socket_fd; /* -1: none; socket_fd: put aside while the timer stands in its place */
+    bool unsent_limited; /* TCP_NOTSENT_LOWAT is set for the response */
     uint64_t park_until_ns;  /* 0: no wish to be parked */
 };
 
@@ -107,6 +108,7 @@ apr_status_t xl_conn_pass(xl_conn_t *conn, apr_bucket_brigade *bb); /* counts, t
 /* request.c */
 xl_request_t *xl_request_of(request_rec *r);      /* of the original request; NULL before it has one */
 xl_request_t *xl_request_writing(xl_conn_t *conn); /* whose bytes pass now; made when needed; may be NULL */
+void xl_request_switching(xl_request_t *xr); /* its answer is a 101 */
 void xl_request_sent(xl_request_t *xr, uint64_t bytes);
 void xl_request_unsent(xl_request_t *xr, uint64_t bytes); /* of those, they did not leave after all */
 void xl_request_pre_read(request_rec *r, conn_rec *c);
@@ -124,6 +126,8 @@ bool xl_respond_is_target(request_rec *r, const xl_action_t *action); /* r is wh
 /* hold.c */
 apr_status_t xl_hold_keep(xl_conn_t *conn, apr_bucket_brigade *bb, bool *flush);
 apr_status_t xl_hold_take(xl_conn_t *conn, uint64_t bytes, apr_bucket_brigade *out); /* with the metadata around them */
+apr_bucket_brigade *xl_hold_chunk(xl_conn_t *conn); /* the connection's brigade for what goes down */
+bool xl_hold_is_sendfile(const xl_conn_t *conn, const apr_bucket *b);
 uint64_t xl_hold_most_at_once(const xl_conn_t *conn); /* that goes down without making core or TLS block */
 apr_bucket *xl_hold_mark(apr_bucket_alloc_t *list);   /* ends what TLS would wait with for more */
 void xl_hold_emptied(xl_conn_t *conn);
@@ -149,6 +153,10 @@ xl_advance_e xl_pace_advance(xl_conn_t *conn, uint64_t *due_ns); /* due_ns: EARL
 void xl_wait_register(void);
 void xl_wait_backend(conn_rec *c);              /* pre_connection of a connection to a backend */
 void xl_wait_insert_filter(request_rec *r);     /* insert_filter */
+apr_status_t xl_wait_split(ap_filter_t *f, apr_bucket_brigade *bb,
+                           apr_status_t (*pass)(ap_filter_t *f, apr_bucket_brigade *bb)); /* bb: piece by piece as it
+                           is read where its length is not known; else as it is */
+void xl_wait_handler_begins(void);
 void xl_wait_handler_stays(xl_conn_t *conn);    /* something is held while this thread's handler goes on */
 void xl_wait_handler_left(const xl_conn_t *conn);
 

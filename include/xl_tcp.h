@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* No more than about so many bytes wait unsent in the kernel: a slow reader
- * shows as a full socket at once. */
+ * shows as a full socket at once. 0: as the system has it. */
 void xl_tcp_limit_unsent(int fd, int bytes);
 
 /* Bytes of this connection that the peer has acknowledged since it began. */

@@ -30,31 +30,24 @@ xl_conn_t *xl_conn_of(const conn_rec *c)
 /* What is in a brigade. */
 typedef struct {
     uint64_t bytes, file_bytes;
-    bool eor;
+    bool eor, end, sendfile; /* end: EOS or EOR */
 } content_t;
 
-/* Buckets of unknown length are made known by reading. */
-static apr_status_t survey(apr_bucket_brigade *bb, content_t *content)
+static void survey(const xl_conn_t *conn, apr_bucket_brigade *bb, content_t *content)
 {
     memset(content, 0, sizeof(*content));
     for (apr_bucket *b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
         if (APR_BUCKET_IS_METADATA(b)) {
             content->eor = content->eor || AP_BUCKET_IS_EOR(b);
+            content->end = content->end || content->eor || APR_BUCKET_IS_EOS(b);
             continue;
         }
-        if (b->length == (apr_size_t)-1) {
-            const char *data;
-            apr_size_t length;
-            apr_status_t rv = apr_bucket_read(b, &data, &length, APR_BLOCK_READ);
-
-            if (rv != APR_SUCCESS)
-                return rv;
-        }
         content->bytes += b->length;
-        if (APR_BUCKET_IS_FILE(b))
+        if (APR_BUCKET_IS_FILE(b)) {
             content->file_bytes += b->length;
+            content->sendfile = content->sendfile || xl_hold_is_sendfile(conn, b);
+        }
     }
-    return APR_SUCCESS;
 }
 
 /* What is left of known length. */
@@ -69,13 +62,24 @@ static uint64_t left_in(apr_bucket_brigade *bb)
     return bytes;
 }
 
+/* After internal redirects: the one whose head and status are sent. */
+static const request_rec *last_of(const request_rec *r)
+{
+    while (r->next)
+        r = r->next;
+    return r;
+}
+
 /* HTTP/2 sends the head of a response as frames that pass no filter of ours:
  * counted as the text that HTTP/1.1 would have sent, so that h1 = h2. */
 static uint64_t head_bytes_of_stream(const request_rec *r)
 {
     uint64_t bytes = sizeof("HTTP/1.1 200 OK\r\n\r\n") - 1;
-    const apr_table_t *tables[] = { r->headers_out, r->err_headers_out };
+    const apr_table_t *tables[2];
 
+    r = last_of(r);
+    tables[0] = r->headers_out;
+    tables[1] = r->err_headers_out;
     for (size_t t = 0; t < 2; t++) {
         const apr_array_header_t *lines = apr_table_elts(tables[t]);
         const apr_table_entry_t *line = (const apr_table_entry_t *)(const void *)lines->elts;
@@ -95,10 +99,14 @@ static apr_status_t pass(xl_conn_t *conn, apr_bucket_brigade *bb, const content_
     conn->plain_bytes += content->bytes;
     if (!conn->memory_only)
         conn->wire_bytes += content->bytes;
-    if (xr && content->bytes) {
-        uint64_t head = conn->primary != conn && !xr->sent_bytes ? head_bytes_of_stream(xr->r) : 0;
+    if (xr && xr->r->status == HTTP_SWITCHING_PROTOCOLS)
+        xl_request_switching(xr);
+    if (xr) {
+        bool headless = conn->primary != conn && !xr->sent_bytes && (content->bytes || content->end);
+        uint64_t bytes = content->bytes + (headless ? head_bytes_of_stream(xr->r) : 0);
 
-        xl_request_sent(xr, head + content->bytes);
+        if (bytes)
+            xl_request_sent(xr, bytes);
     }
     if (content->eor && xr)
         xr->wire_end = conn->wire_bytes;
@@ -127,16 +135,16 @@ static apr_status_t pass(xl_conn_t *conn, apr_bucket_brigade *bb, const content_
 apr_status_t xl_conn_pass(xl_conn_t *conn, apr_bucket_brigade *bb)
 {
     content_t content;
-    apr_status_t rv = survey(bb, &content);
 
-    return rv == APR_SUCCESS ? pass(conn, bb, &content) : rv;
+    survey(conn, bb, &content);
+    return pass(conn, bb, &content);
 }
 
 /* A large response that nothing paces, where the write blocks: in pieces, each
  * counted when the one before it has left. */
 static apr_status_t pass_in_pieces(xl_conn_t *conn, apr_bucket_brigade *bb)
 {
-    apr_bucket_brigade *rest = apr_brigade_create(conn->c->pool, conn->c->bucket_alloc);
+    apr_bucket_brigade *rest = xl_hold_chunk(conn); /* nothing is held: it is free */
     apr_status_t rv = APR_SUCCESS;
 
     while (rv == APR_SUCCESS && left_in(bb) > XL_PIECE_BYTES) {
@@ -152,23 +160,43 @@ static apr_status_t pass_in_pieces(xl_conn_t *conn, apr_bucket_brigade *bb)
         apr_brigade_cleanup(bb);
         APR_BRIGADE_CONCAT(bb, rest);
     }
-    apr_brigade_destroy(rest);
     return rv == APR_SUCCESS ? xl_conn_pass(conn, bb) : rv;
 }
 
 /* The client waits for a 100 before it sends what the handler waits for. */
 static bool is_interim(const request_rec *r)
 {
-    return r && ap_is_HTTP_INFO(r->status) && r->status != HTTP_SWITCHING_PROTOCOLS;
+    int status = r ? last_of(r)->status : 0;
+
+    return ap_is_HTTP_INFO(status) && status != HTTP_SWITCHING_PROTOCOLS;
+}
+
+/* A response to a request that could not be read: the MPM closes right after
+ * it, and holds nothing for anybody. */
+static bool may_hold_unpaced(const xl_conn_t *conn)
+{
+    return conn->async && !conn->memory_only && conn->c->cs->state == CONN_STATE_HANDLER;
+}
+
+/* Every bucket's length is known here. */
+static apr_status_t head_known(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    xl_conn_t *conn = f->ctx;
+    const xl_request_t *xr = xl_request_writing(conn);
+    content_t content;
+
+    if (!APR_BRIGADE_EMPTY(conn->held) || (xr && xl_pace_wanted(xr) && !is_interim(conn->r)))
+        return xl_pace_hold(conn, bb);
+    survey(conn, bb, &content);
+    if (content.file_bytes > XL_PIECE_BYTES)
+        return content.sendfile && may_hold_unpaced(conn) ? xl_pace_hold(conn, bb) : pass_in_pieces(conn, bb);
+    return pass(conn, bb, &content);
 }
 
 static apr_status_t head_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     xl_conn_t *conn = f->ctx;
     conn_rec *c = f->c;
-    const xl_request_t *xr;
-    content_t content;
-    apr_status_t rv;
 
     if (APR_BRIGADE_EMPTY(bb))
         return ap_pass_brigade(f->next, bb);
@@ -186,15 +214,7 @@ static apr_status_t head_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     if (conn->multiplexed)
         return ap_pass_brigade(f->next, bb);
 
-    xr = xl_request_writing(conn);
-    if (!APR_BRIGADE_EMPTY(conn->held) || (xr && xl_pace_wanted(xr) && !is_interim(conn->r)))
-        return xl_pace_hold(conn, bb);
-    rv = survey(bb, &content);
-    if (rv != APR_SUCCESS)
-        return rv;
-    if (content.file_bytes > XL_PIECE_BYTES)
-        return conn->async && !conn->memory_only ? xl_pace_hold(conn, bb) : pass_in_pieces(conn, bb);
-    return pass(conn, bb, &content);
+    return xl_wait_split(f, bb, head_known);
 }
 
 static apr_status_t wire_filter(ap_filter_t *f, apr_bucket_brigade *bb)

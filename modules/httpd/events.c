@@ -14,9 +14,10 @@
 
 APLOG_USE_MODULE(xlimit);
 
-static const char *place_of(const xl_limit_t *limit)
+/* ", Location /dl", or nothing for what stands in the host itself. */
+static const char *place_of(const xl_request_t *xr, const xl_limit_t *limit)
 {
-    return *limit->place ? limit->place : "its host as a whole";
+    return *limit->place ? apr_pstrcat(xr->r->pool, ", ", limit->place, NULL) : "";
 }
 
 static void used_up(const xl_request_t *xr, const xl_applied_t *applied, xl_now_t now)
@@ -26,8 +27,8 @@ static void used_up(const xl_request_t *xr, const xl_applied_t *applied, xl_now_
     if (!xl_refusal_begins(applied->entry, now.wall_ms))
         return;
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, xr->r,
-                  "xlimit(401): %s of %s in %s (%s:%d) is used up%s; worth trying again in %" APR_UINT64_T_FMT " s",
-                  limit->name, applied->entry->vhost, place_of(limit), limit->file, limit->line,
+                  "xlimit(401): %s of %s%s (%s:%d) is used up%s; worth trying again in %" APR_UINT64_T_FMT " s",
+                  limit->name, applied->entry->vhost, place_of(xr, limit), limit->file, limit->line,
                   limit->mode == XL_MODE_DRY_RUN ? " (dry run: nothing is refused)" : "", xr->verdict.retry_after_s);
 }
 
@@ -39,9 +40,9 @@ static void free_again(const xl_request_t *xr, const xl_applied_t *applied, xl_n
     if (!xl_refusal_ends(applied->entry, &since_ms, &suppressed))
         return;
     ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, xr->r,
-                  "xlimit(402): %s of %s in %s is free again after %" APR_INT64_T_FMT " s and %" APR_UINT64_T_FMT
+                  "xlimit(402): %s of %s%s is free again after %" APR_INT64_T_FMT " s and %" APR_UINT64_T_FMT
                   " more requests that found it used up",
-                  applied->limit->name, applied->entry->vhost, place_of(applied->limit),
+                  applied->limit->name, applied->entry->vhost, place_of(xr, applied->limit),
                   (now.wall_ms - since_ms) / 1000, suppressed);
 }
 
@@ -69,8 +70,8 @@ void xl_events_warn(const xl_request_t *xr)
             continue;
         percent = xl_quota_warning(applied->limit, applied->entry, xl_now().wall_ms);
         if (percent)
-            ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, xr->r, "xlimit(403): %s of %s in %s (%s:%d) has reached %u %%",
-                          applied->limit->name, applied->entry->vhost, place_of(applied->limit), applied->limit->file,
+            ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, xr->r, "xlimit(403): %s of %s%s (%s:%d) has reached %u %%",
+                          applied->limit->name, applied->entry->vhost, place_of(xr, applied->limit), applied->limit->file,
                           applied->limit->line, percent);
     }
 }

@@ -41,7 +41,7 @@ apr_bucket *xl_hold_mark(apr_bucket_alloc_t *list)
     return b;
 }
 
-static bool is_sendfile(const xl_conn_t *conn, const apr_bucket *b)
+bool xl_hold_is_sendfile(const xl_conn_t *conn, const apr_bucket *b)
 {
     return !conn->memory_only && APR_BUCKET_IS_FILE(b)
            && (apr_file_flags_get(((const apr_bucket_file *)b->data)->fd) & APR_SENDFILE_ENABLED);
@@ -97,14 +97,7 @@ apr_status_t xl_hold_keep(xl_conn_t *conn, apr_bucket_brigade *bb, bool *flush)
             continue;
         }
         if (!APR_BUCKET_IS_METADATA(b)) {
-            if (b->length == (apr_size_t)-1) {
-                const char *data;
-                apr_size_t length;
-
-                rv = apr_bucket_read(b, &data, &length, APR_BLOCK_READ);
-            }
-            if (rv == APR_SUCCESS)
-                rv = set_aside(conn, b);
+            rv = set_aside(conn, b);
             if (rv != APR_SUCCESS)
                 return rv;
             conn->held_bytes += b->length;
@@ -116,6 +109,13 @@ apr_status_t xl_hold_keep(xl_conn_t *conn, apr_bucket_brigade *bb, bool *flush)
         APR_BRIGADE_INSERT_TAIL(conn->held, b);
     }
     return APR_SUCCESS;
+}
+
+apr_bucket_brigade *xl_hold_chunk(xl_conn_t *conn)
+{
+    if (!conn->chunk)
+        conn->chunk = apr_brigade_create(conn->c->pool, conn->c->bucket_alloc);
+    return conn->chunk;
 }
 
 void xl_hold_emptied(xl_conn_t *conn)
@@ -134,7 +134,7 @@ uint64_t xl_hold_most_at_once(const xl_conn_t *conn)
     for (apr_bucket *b = APR_BRIGADE_FIRST(conn->held); b != APR_BRIGADE_SENTINEL(conn->held); b = APR_BUCKET_NEXT(b)) {
         if (APR_BUCKET_IS_METADATA(b))
             continue;
-        if (!is_sendfile(conn, b)) {
+        if (!xl_hold_is_sendfile(conn, b)) {
             if (memory + b->length >= XL_CHUNK_MEMORY_BYTES)
                 return bytes + XL_CHUNK_MEMORY_BYTES - memory;
             memory += b->length;

@@ -155,6 +155,9 @@ void xl_pace_end(xl_request_t *xr)
     if (xr->conn->writing == xr)
         give_back(xr->conn);
     xr->pacing = false;
+    if (xr->conn->unsent_limited && !xr->conn->c->aborted)
+        xl_tcp_limit_unsent(xl_park_fd(xr->conn), 0); /* as the system has it, for who comes next */
+    xr->conn->unsent_limited = false;
     atomic_fetch_sub(&paced_here, 1);
     for (size_t i = 0; i < xr->n_levels; i++) {
         xl_pacing_t *p = &xr->levels[i];
@@ -171,6 +174,7 @@ void xl_pace_end(xl_request_t *xr)
 apr_status_t xl_pace_abandon(xl_conn_t *conn)
 {
     conn->c->aborted = 1;
+    xl_wait_handler_left(conn); /* the MPM closes without asking TAIL */
     give_back(conn);
     apr_brigade_cleanup(conn->held);
     xl_hold_emptied(conn);
@@ -210,9 +214,7 @@ static apr_status_t write_chunk(xl_conn_t *conn, bool wait_for_client)
     xl_request_t *xr = conn->writing;
     apr_status_t rv;
 
-    if (!conn->chunk)
-        conn->chunk = apr_brigade_create(conn->c->pool, list);
-    rv = xl_hold_take(conn, conn->slot.bytes, conn->chunk);
+    rv = xl_hold_take(conn, conn->slot.bytes, xl_hold_chunk(conn));
     if (rv != APR_SUCCESS)
         return rv;
     if (xr) {
@@ -279,8 +281,10 @@ static apr_status_t drain(xl_conn_t *conn, uint64_t keep_memory, bool soon)
         if (!sleep_until(conn, conn->slot.due_ns))
             return xl_pace_abandon(conn);
         rv = write_chunk(conn, true);
-        if (rv != APR_SUCCESS)
+        if (rv != APR_SUCCESS) {
+            xl_pace_abandon(conn); /* nothing may go out behind a gap */
             return rv;
+        }
     }
     return APR_SUCCESS;
 }
@@ -292,49 +296,6 @@ static apr_status_t drain(xl_conn_t *conn, uint64_t keep_memory, bool soon)
 static bool is_tunnel(const request_rec *r)
 {
     return r && (r->status == HTTP_SWITCHING_PROTOCOLS || r->method_number == M_CONNECT);
-}
-
-/* A slow reader shall show as a full socket, after about a chunk. */
-static int unsent_bytes(const xl_request_t *xr)
-{
-    uint64_t least = XL_NOTSENT_MOST_BYTES;
-
-    for (size_t i = 0; i < xr->n_levels; i++) {
-        uint64_t chunk = xl_rate_units(xr->levels[i].level.rate, XL_SLOT_CHUNK_NS) / xr->levels[i].level.sharers;
-
-        least = chunk < least ? chunk : least;
-    }
-    return (int)(least < XL_NOTSENT_LEAST_BYTES ? XL_NOTSENT_LEAST_BYTES : least);
-}
-
-apr_status_t xl_pace_hold(xl_conn_t *conn, apr_bucket_brigade *bb)
-{
-    uint64_t buffer = xl_config_server(ap_server_conf)->engine->buffer_bytes;
-    xl_request_t *xr = conn->writing;
-    apr_status_t rv;
-    bool flush;
-
-    if (xr && xr->n_levels && !xr->pacing)
-        begin(xr);
-    rv = xl_hold_keep(conn, bb, &flush);
-    if (rv != APR_SUCCESS)
-        return rv;
-    if (!conn->async || is_tunnel(conn->r)) {
-        /* The head of a response comes by itself: it makes one chunk with what
-         * follows. */
-        bool more = !conn->held_end && !flush && conn->held_bytes < XL_GATHER_BYTES;
-
-        return more ? APR_SUCCESS : drain(conn, 0, false);
-    }
-    if (conn->held_memory > buffer) {
-        rv = xl_spool_held(conn);
-        if (rv != APR_SUCCESS)
-            rv = drain(conn, buffer, false);
-    }
-    if (rv == APR_SUCCESS && flush)
-        rv = drain(conn, 0, true);
-    xl_wait_handler_stays(conn);
-    return rv;
 }
 
 static ap_filter_t *core_filter(xl_conn_t *conn)
@@ -374,6 +335,57 @@ static xl_advance_e advance(xl_conn_t *conn, apr_status_t *rv)
     return XL_ADVANCE_MORE;
 }
 
+/* A slow reader shall show as a full socket, after about a chunk. */
+static int unsent_bytes(const xl_request_t *xr)
+{
+    uint64_t least = XL_NOTSENT_MOST_BYTES;
+
+    for (size_t i = 0; i < xr->n_levels; i++) {
+        uint64_t chunk = xl_rate_units(xr->levels[i].level.rate, XL_SLOT_CHUNK_NS) / xr->levels[i].level.sharers;
+
+        least = chunk < least ? chunk : least;
+    }
+    return (int)(least < XL_NOTSENT_LEAST_BYTES ? XL_NOTSENT_LEAST_BYTES : least);
+}
+
+/* Blocks: for an MPM without a way to wait, and for a tunnel, where bytes go both
+ * ways at once and each piece is waited for. */
+static apr_status_t hold_with_thread(xl_conn_t *conn, bool flush)
+{
+    /* The head of a response comes by itself: one chunk with what follows. */
+    if (!is_tunnel(conn->r) && !conn->held_end && !flush && conn->held_bytes < XL_GATHER_BYTES)
+        return APR_SUCCESS;
+    return drain(conn, 0, false);
+}
+
+apr_status_t xl_pace_hold(xl_conn_t *conn, apr_bucket_brigade *bb)
+{
+    uint64_t buffer = xl_config_server(ap_server_conf)->engine->buffer_bytes;
+    xl_request_t *xr = conn->writing;
+    apr_status_t rv;
+    bool flush;
+
+    if (xr && xr->n_levels && !xr->pacing)
+        begin(xr);
+    rv = xl_hold_keep(conn, bb, &flush);
+    if (rv != APR_SUCCESS)
+        return rv;
+    if (!conn->async || is_tunnel(conn->r))
+        return hold_with_thread(conn, flush);
+    /* A handler that goes on and on without waiting lets out what is due. */
+    if (!conn->held_end && conn->held_bytes >= XL_GATHER_BYTES && advance(conn, &rv) == XL_ADVANCE_FAILED)
+        return rv;
+    if (conn->held_memory > buffer) {
+        rv = xl_spool_held(conn);
+        if (rv != APR_SUCCESS)
+            rv = drain(conn, buffer, false);
+    }
+    if (rv == APR_SUCCESS && flush)
+        rv = drain(conn, 0, true);
+    xl_wait_handler_stays(conn);
+    return rv;
+}
+
 xl_advance_e xl_pace_advance(xl_conn_t *conn, uint64_t *due_ns)
 {
     apr_status_t rv;
@@ -383,13 +395,13 @@ xl_advance_e xl_pace_advance(xl_conn_t *conn, uint64_t *due_ns)
     return how;
 }
 
-/* The first time that this connection has to wait for a slot. */
+/* The first time that this response has to wait for a slot. */
 static bool prepare_to_park(xl_conn_t *conn)
 {
-    if (conn->timer_fd >= 0)
-        return true;
-    if (conn->writing)
+    if (conn->writing && !conn->unsent_limited) {
         xl_tcp_limit_unsent(xl_park_fd(conn), unsent_bytes(conn->writing));
+        conn->unsent_limited = true;
+    }
     return xl_park_prepare(conn);
 }
 

@@ -72,8 +72,14 @@ bool xl_park_prepare(xl_conn_t *conn)
  * is no sign of death, so it is cut well below that. */
 static uint64_t park_end(const xl_conn_t *conn, uint64_t now_ns)
 {
-    uint64_t most = (uint64_t)ap_server_conf->timeout * 1000 / 3;
+    apr_interval_time_t timeout = ap_server_conf->timeout;
+    uint64_t most;
 
+    if (conn->c->base_server->timeout < timeout)
+        timeout = conn->c->base_server->timeout;
+    if (conn->writing && conn->writing->r->server->timeout < timeout)
+        timeout = conn->writing->r->server->timeout;
+    most = (uint64_t)timeout * 1000 / 3;
     if (most > XL_PARK_MOST_NS)
         most = XL_PARK_MOST_NS;
     return conn->park_until_ns > now_ns + most ? now_ns + most : conn->park_until_ns;

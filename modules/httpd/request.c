@@ -85,6 +85,7 @@ void xl_request_pre_read(request_rec *r, conn_rec *c)
     if (conn) {
         conn->r = r;
         make(r, conn);
+        xl_wait_handler_begins();
     }
 }
 
@@ -200,6 +201,29 @@ static void count_decision(xl_request_t *xr)
     }
 }
 
+/* To HTTP/2: its first stream is this request, and is decided and counted as
+ * such; here nothing has happened. */
+void xl_request_switching(xl_request_t *xr)
+{
+    /* What httpd answered is no longer in headers_out. */
+    if (!xr->active || !ap_find_token(xr->r->pool, apr_table_get(xr->r->headers_in, "Upgrade"), "h2c"))
+        return;
+    xl_pace_end(xr);
+    xr->n_levels = 0;
+    xl_decide_undo(xr->applied, xr->n_applied, &xr->facts);
+    for (size_t i = 0; i < xr->n_applied; i++) {
+        if (!xr->applied[i].entry)
+            continue;
+        atomic_fetch_sub(&xr->applied[i].entry->requests, 1);
+        atomic_fetch_sub(&xr->applied[i].entry->verdicts[xr->applied[i].verdict], 1);
+    }
+    xr->n_applied = 0;
+    atomic_fetch_sub(&xr->scope->requests, 1);
+    atomic_fetch_sub(&xr->scope->verdicts[xr->verdict.verdict], 1);
+    xl_entry_leave(xl_segment_ledger(), xr->scope, xl_segment_row());
+    xr->active = false;
+}
+
 static void add_levels(xl_request_t *xr)
 {
     for (size_t i = 0; i < xr->n_applied; i++) {
@@ -242,12 +266,15 @@ static void decide_late(xl_request_t *xr, request_rec *r)
 
 xl_request_t *xl_request_writing(xl_conn_t *conn)
 {
+    xl_request_t *xr;
+
     if (conn->writing || !conn->r || conn->multiplexed)
         return conn->writing;
-    conn->writing = make(conn->r, conn);
-    if (!conn->writing->decided)
-        decide_late(conn->writing, conn->r);
-    return conn->writing;
+    xr = make(conn->r, conn);
+    conn->writing = xr;
+    if (!xr->decided)
+        decide_late(xr, conn->r);
+    return xr;
 }
 
 int xl_request_decide(request_rec *r)

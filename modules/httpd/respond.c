@@ -202,11 +202,12 @@ static bool wants_problem(request_rec *r)
 /* RFC 9457. Every string in it is ours or of [A-Za-z0-9._-]. */
 static int send_problem(const xl_request_t *xr, request_rec *r, int status)
 {
-    int rv = ap_discard_request_body(r);
+    int rv;
 
+    r->status = status; /* first: nobody is told to go on with his body */
+    rv = ap_discard_request_body(r);
     if (rv != OK)
         return rv;
-    r->status = status;
     ap_set_content_type(r, "application/problem+json");
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     if (!r->header_only)

@@ -17,6 +17,7 @@
 #include "apr_strings.h"
 #include "http_log.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 APLOG_USE_MODULE(xlimit);
@@ -27,6 +28,8 @@ APLOG_USE_MODULE(xlimit);
 #define DEFAULT_STATE_FILE XL_STATE_DIR "/xlimit.state"
 #define NO_FILE "none"
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
+
+#define ALIGNMENT 64 /* of a ledger */
 
 enum { LEAST_ROWS = 64, LEAST_CAPACITY = 64 };
 
@@ -200,33 +203,55 @@ static const char *corrupt_reason(apr_pool_t *ptemp, size_t offset, const char *
     return apr_psprintf(ptemp, "is corrupt at offset %" APR_SIZE_T_FMT ": %s", offset, reason);
 }
 
-bool xl_segment_foresee(const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
+/* What stands in the file, as the start will find it. */
+static bool foresee_content(const xl_segment_need_t *need, unsigned char *image, size_t size, apr_pool_t *ptemp,
+                            server_rec *s)
 {
-    union {
-        xl_ledger_head_t head;
-        unsigned char bytes[XL_LEDGER_HEAD_BYTES];
-    } file;
-    static const unsigned char blank[sizeof(file)];
     const char *reason;
+    xl_ledger_t ledger;
     size_t offset;
     bool newer;
 
-    if (!strcmp(need->path, NO_FILE))
+    if (!size || (!image[0] && !memcmp(image, image + 1, size - 1)))
         return true;
-    switch (xl_statefile_look(need->path, &file, sizeof(file), ptemp, &reason)) {
-    case XL_STATE_HELD:
-        return stop(s, need->path, reason, HELD_REMEDY);
-    case XL_STATE_UNUSABLE:
-        return need->fail ? stop(s, need->path, reason, UNUSABLE_REMEDY) : true;
-    case XL_STATE_READY:
-        break;
-    }
-    reason = memcmp(&file, blank, sizeof(file)) ? xl_ledger_check_head(&file.head, sizeof(file), &offset, &newer) : NULL;
+    reason = xl_ledger_open(&ledger, image, size, &offset, &newer);
     if (!reason)
         return true;
     if (newer)
         return stop(s, need->path, NEWER_REASON, NEWER_REMEDY);
     return need->fail ? stop(s, need->path, corrupt_reason(ptemp, offset, reason), CORRUPT_REMEDY) : true;
+}
+
+/* All of it, not the head alone: what is only found in the second pass stops a
+ * server that has already told the terminal that it runs. */
+bool xl_segment_foresee(const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
+{
+    apr_finfo_t info = { .size = 0 };
+    unsigned char *image;
+    const char *reason;
+    bool good = true;
+    size_t size;
+
+    if (!strcmp(need->path, NO_FILE))
+        return true;
+    apr_stat(&info, need->path, APR_FINFO_SIZE | APR_FINFO_TYPE | APR_FINFO_LINK, ptemp);
+    size = info.filetype == APR_REG ? (size_t)info.size : 0;
+    image = aligned_alloc(ALIGNMENT, (size / ALIGNMENT + 1) * ALIGNMENT);
+    if (!image)
+        return stop_for_room(s, need->path, size, "it cannot be read into memory");
+    switch (xl_statefile_look(need->path, image, size, ptemp, &reason)) {
+    case XL_STATE_HELD:
+        good = stop(s, need->path, reason, HELD_REMEDY);
+        break;
+    case XL_STATE_UNUSABLE:
+        good = need->fail ? stop(s, need->path, reason, UNUSABLE_REMEDY) : true;
+        break;
+    case XL_STATE_READY:
+        good = foresee_content(need, image, size, ptemp, s);
+        break;
+    }
+    free(image);
+    return good;
 }
 
 static xl_state_e open_file(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s,

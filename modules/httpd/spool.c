@@ -119,7 +119,7 @@ apr_status_t xl_spool_held(xl_conn_t *conn)
 
 void xl_spool_end(xl_conn_t *conn)
 {
-    if (!conn->spool || !conn->spool_end)
+    if (!conn->spooled_bytes)
         return;
     xl_ledger_spool_release(xl_segment_ledger(), xl_segment_row(), conn->spooled_bytes);
     conn->spooled_bytes = 0;

@@ -26,30 +26,56 @@ void xl_wait_handler_stays(xl_conn_t *conn)
     held_here = APR_BRIGADE_EMPTY(conn->held) ? NULL : conn;
 }
 
+void xl_wait_handler_begins(void)
+{
+    held_here = NULL; /* whatever it was, it is not this thread's any more */
+}
+
 void xl_wait_handler_left(const xl_conn_t *conn)
 {
     if (held_here == conn)
         held_here = NULL;
 }
 
-/* Until ready() or until nothing is held: then the caller may block. */
+static uint64_t timeout_ns(const xl_conn_t *conn)
+{
+    const server_rec *s = conn->r ? conn->r->server : conn->c->base_server;
+
+    return (uint64_t)s->timeout * 1000;
+}
+
+static void nap(xl_advance_e how, uint64_t due_ns, uint64_t now_ns, uint64_t most_ns)
+{
+    uint64_t until_due_ns = due_ns > now_ns ? due_ns - now_ns : 0;
+    uint64_t ns = how == XL_ADVANCE_EARLY && until_due_ns < most_ns ? until_due_ns : most_ns;
+
+    apr_sleep((apr_interval_time_t)(ns / 1000));
+}
+
+/* Until ready(), or until nothing is held, or for Timeout: then the caller may
+ * block, and its own timeout begins. A client that takes nothing for Timeout
+ * is given up, as the MPM would. */
 static void let_out_until(bool (*ready)(void *), void *data)
 {
-    uint64_t nap_ns = XL_NAP_LEAST_NS;
+    uint64_t nap_ns = XL_NAP_LEAST_NS, began_ns = xl_now().mono_ns, moved_ns = began_ns;
 
     while (held_here && !ready(data)) {
-        uint64_t due_ns, now_ns;
+        uint64_t due_ns, now_ns = xl_now().mono_ns, most_ns = timeout_ns(held_here);
         xl_advance_e how = xl_pace_advance(held_here, &due_ns);
 
         if (how == XL_ADVANCE_DONE || how == XL_ADVANCE_FAILED) {
             held_here = NULL;
             return;
         }
-        now_ns = xl_now().mono_ns;
-        if (how == XL_ADVANCE_EARLY && due_ns < now_ns + nap_ns)
-            apr_sleep(due_ns > now_ns ? (apr_interval_time_t)((due_ns - now_ns) / 1000) : 0);
-        else
-            apr_sleep((apr_interval_time_t)(nap_ns / 1000));
+        if (how != XL_ADVANCE_FULL)
+            moved_ns = now_ns;
+        if (now_ns - moved_ns > most_ns) {
+            xl_pace_abandon(held_here);
+            return;
+        }
+        if (now_ns - began_ns > most_ns)
+            return;
+        nap(how, due_ns, now_ns, nap_ns);
         nap_ns = 2 * nap_ns < XL_NAP_MOST_NS ? 2 * nap_ns : XL_NAP_MOST_NS;
     }
 }
@@ -59,11 +85,11 @@ static void let_out_until(bool (*ready)(void *), void *data)
 static bool backend_ready(void *data)
 {
     ap_filter_t *f = data;
-    apr_bucket_brigade *peek = apr_brigade_create(f->c->pool, f->c->bucket_alloc);
+    apr_bucket_brigade *peek = f->ctx;
     apr_status_t rv = ap_get_brigade(f->next, peek, AP_MODE_SPECULATIVE, APR_NONBLOCK_READ, 1);
     bool ready = rv == APR_SUCCESS ? !APR_BRIGADE_EMPTY(peek) : !APR_STATUS_IS_EAGAIN(rv);
 
-    apr_brigade_destroy(peek);
+    apr_brigade_cleanup(peek);
     return ready;
 }
 
@@ -77,7 +103,7 @@ static apr_status_t backend_filter(ap_filter_t *f, apr_bucket_brigade *bb, ap_in
 
 void xl_wait_backend(conn_rec *c)
 {
-    ap_add_input_filter_handle(backend_handle, NULL, NULL, c);
+    ap_add_input_filter_handle(backend_handle, apr_brigade_create(c->pool, c->bucket_alloc), NULL, c);
 }
 
 /* ---- a pipe in the response ------------------------------------------ */
@@ -102,36 +128,57 @@ static apr_bucket *first_of_unknown_length(apr_bucket_brigade *bb)
     return NULL;
 }
 
-static apr_status_t source_filter(ap_filter_t *f, apr_bucket_brigade *bb)
+/* Passes on what stands before the bucket, with a FLUSH where it has nothing to
+ * give yet, then waits for the bucket and reads it. */
+static apr_status_t read_one(ap_filter_t *f, apr_bucket_brigade *bb, apr_bucket *b, apr_bucket_brigade *rest,
+                             apr_status_t (*pass)(ap_filter_t *f, apr_bucket_brigade *bb))
 {
-    apr_bucket_brigade *rest = apr_brigade_create(f->r->pool, f->c->bucket_alloc);
     apr_status_t rv = APR_SUCCESS;
-    apr_bucket *b;
+    const char *data;
+    apr_size_t length;
 
-    while (rv == APR_SUCCESS && (b = first_of_unknown_length(bb)) != NULL) {
-        const char *data;
-        apr_size_t length;
-
-        if (!bucket_ready(b)) {
-            apr_brigade_split_ex(bb, b, rest);
-            APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(f->c->bucket_alloc));
-            rv = ap_pass_brigade(f->next, bb);
-            apr_brigade_cleanup(bb);
-            APR_BRIGADE_CONCAT(bb, rest);
-            if (rv != APR_SUCCESS)
-                return rv;
-            let_out_until(bucket_ready, b);
-        }
-        rv = apr_bucket_read(b, &data, &length, APR_BLOCK_READ);
-        if (rv != APR_SUCCESS)
-            return rv;
-        apr_brigade_split_ex(bb, APR_BUCKET_NEXT(b), rest);
-        rv = ap_pass_brigade(f->next, bb);
+    if (!bucket_ready(b)) {
+        apr_brigade_split_ex(bb, b, rest);
+        APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_flush_create(f->c->bucket_alloc));
+        rv = pass(f, bb);
         apr_brigade_cleanup(bb);
         APR_BRIGADE_CONCAT(bb, rest);
+        if (rv != APR_SUCCESS)
+            return rv;
+        let_out_until(bucket_ready, b);
     }
-    apr_brigade_destroy(rest);
-    return rv == APR_SUCCESS ? ap_pass_brigade(f->next, bb) : rv;
+    rv = apr_bucket_read(b, &data, &length, APR_BLOCK_READ);
+    if (rv != APR_SUCCESS)
+        return rv;
+    apr_brigade_split_ex(bb, APR_BUCKET_NEXT(b), rest);
+    rv = pass(f, bb);
+    apr_brigade_cleanup(bb);
+    APR_BRIGADE_CONCAT(bb, rest);
+    return rv;
+}
+
+apr_status_t xl_wait_split(ap_filter_t *f, apr_bucket_brigade *bb,
+                           apr_status_t (*pass)(ap_filter_t *f, apr_bucket_brigade *bb))
+{
+    apr_bucket *b = first_of_unknown_length(bb);
+    apr_bucket_brigade *rest = b ? apr_brigade_create(f->r ? f->r->pool : f->c->pool, f->c->bucket_alloc) : NULL;
+    apr_status_t rv = APR_SUCCESS;
+
+    for (; rv == APR_SUCCESS && b; b = first_of_unknown_length(bb))
+        rv = read_one(f, bb, b, rest, pass);
+    if (rest)
+        apr_brigade_destroy(rest);
+    return rv == APR_SUCCESS ? pass(f, bb) : rv;
+}
+
+static apr_status_t pass_next(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    return ap_pass_brigade(f->next, bb);
+}
+
+static apr_status_t source_filter(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    return xl_wait_split(f, bb, pass_next);
 }
 
 void xl_wait_insert_filter(request_rec *r)
