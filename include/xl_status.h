@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * xl_status: the status page's side of httpd. The handler checks who asks and
- * what for; the fill copies configuration and counters into a snapshot. Both
- * only read; the ledger's words are atomic, so that nothing is locked.
+ * what for; the fill copies configuration and counters into a snapshot. The
+ * ledger's words are atomic, so that nothing is locked but for the sweep of
+ * dead processes' rows that comes first.
  */
 #ifndef XL_STATUS_H
 #define XL_STATUS_H

@@ -391,6 +391,7 @@ void xl_snapshot_fill(xl_snapshot_t *snapshot, apr_pool_t *p, server_rec *main_s
     xl_snap_server_t *server = apr_pcalloc(p, sizeof(*server));
     const char *path = xl_segment_path();
 
+    xl_segment_sweep(); /* of orphans nobody tells the parent, and its own look round comes every ten seconds */
     fill.ledger = ledger && ledger->base ? ledger : NULL;
     list_servers(&fill);
     server->version = XLIMIT_VERSION;
