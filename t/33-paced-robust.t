@@ -121,7 +121,10 @@ subtest 'those who never read again, and those who leave' => sub {
     is(scalar(() = $server->access_log =~ m{"GET /\S+(?:10m|300k) HTTP/1.1" 200}g), 42, '... and each is logged');
     ok($server->wait_for(sub { descriptors($server) <= $before + 1 }, 5),
         "... their descriptors are closed ($before before, " . descriptors($server) . ' after)');
-    cmp_ok($held->() - $memory, '<', 8e6, '... their memory is back');
+    SKIP: {
+        skip 'a sanitizer keeps freed memory in quarantine', 1 if preload(build_dir() . '/mod_xlimit.so');
+        cmp_ok($held->() - $memory, '<', 8e6, '... their memory is back');
+    }
     kill KILL => $watch;
     waitpid $watch, 0;
 
