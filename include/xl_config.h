@@ -90,6 +90,11 @@ const xl_action_t *xl_config_action(const xl_dir_conf_t *conf, const xl_limit_t 
  * reading that line again gives the same limit. */
 const char *xl_config_line(apr_pool_t *p, const xl_dir_conf_t *conf, const xl_limit_t *limit);
 
+/* In the words of the configuration, defaults included: "redirect https://...
+ * 302", "month day=1 at=00:00 tz=Europe/Berlin". */
+const char *xl_config_action_text(apr_pool_t *p, const xl_action_t *action);
+const char *xl_config_period_text(apr_pool_t *p, const xl_period_t *period);
+
 /* -t -D DUMP_XLIMIT: the resolved limits on standard output (test_config). */
 void xl_config_dump(apr_pool_t *pconf, server_rec *main_server);
 

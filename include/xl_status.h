@@ -18,7 +18,4 @@ void xl_snapshot_fill(xl_snapshot_t *snapshot, apr_pool_t *p, server_rec *main_s
 /* handler hook */
 int xl_status_handler(request_rec *r);
 
-/* The action in the words of the configuration: "redirect https://... 302". */
-const char *xl_status_action(apr_pool_t *p, const xl_action_t *action);
-
 #endif

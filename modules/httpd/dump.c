@@ -78,7 +78,7 @@ static const char *quoted(apr_pool_t *p, const char *text)
     return out;
 }
 
-static const char *action_text(apr_pool_t *p, const xl_action_t *action)
+const char *xl_config_action_text(apr_pool_t *p, const xl_action_t *action)
 {
     switch (action->kind) {
     case XL_ACT_REDIRECT: {
@@ -100,7 +100,7 @@ static const char *action_text(apr_pool_t *p, const xl_action_t *action)
     return "";
 }
 
-static const char *period_text(apr_pool_t *p, const xl_period_t *period)
+const char *xl_config_period_text(apr_pool_t *p, const xl_period_t *period)
 {
     static const char *const names[] = {"", "hour", "day", "week", "month", "year"};
     static const char *const weekdays[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat"};
@@ -137,8 +137,8 @@ static const char *quota_text(apr_pool_t *p, const xl_dir_conf_t *conf, const xl
                              : size_text(p, limit->amount);
     const char *slice = limit->slice_ms ? apr_pstrcat(p, " slice=", time_text(p, limit->slice_ms), NULL) : "";
 
-    return apr_pstrcat(p, "XLimitQuota all ", amount, " ", period_text(p, &limit->period), slice, warn_text(p, limit),
-                       " exceeded=", quoted(p, action_text(p, xl_config_action(conf, limit))), NULL);
+    return apr_pstrcat(p, "XLimitQuota all ", amount, " ", xl_config_period_text(p, &limit->period), slice, warn_text(p, limit),
+                       " exceeded=", quoted(p, xl_config_action_text(p, xl_config_action(conf, limit))), NULL);
 }
 
 static const char *bandwidth_text(apr_pool_t *p, const xl_limit_t *limit)
@@ -200,7 +200,7 @@ static void dump_limit(const dump_t *dump, const xl_dir_conf_t *conf, const xl_l
 static void dump_action(const dump_t *dump, const char *what, const xl_action_t *action)
 {
     if (action->kind != XL_ACT_DEFAULT)
-        apr_file_printf(dump->out, "    XLimitExceeded %s %s\n", what, action_text(dump->pool, action));
+        apr_file_printf(dump->out, "    XLimitExceeded %s %s\n", what, xl_config_action_text(dump->pool, action));
 }
 
 /* What a scope says besides its limits. */

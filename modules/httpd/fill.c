@@ -77,48 +77,6 @@ static void fill_vhosts(const fill_t *fill, xl_rows_t *rows)
 
 /* ---- limits -------------------------------------------------------------- */
 
-const char *xl_status_action(apr_pool_t *p, const xl_action_t *action)
-{
-    char rate[48];
-
-    switch (action->kind) {
-    case XL_ACT_REDIRECT:
-        return apr_psprintf(p, "redirect %s %d", action->url, action->status);
-    case XL_ACT_STATUS:
-        return apr_psprintf(p, "status %d", action->status);
-    case XL_ACT_SPEED:
-        return apr_pstrcat(p, "speed ", xl_units_print_rate(rate, sizeof(rate), action->rate, XL_UNITS_SI), NULL);
-    case XL_ACT_CLOSE:
-        return "close";
-    case XL_ACT_PASS:
-        return "pass";
-    case XL_ACT_DEFAULT:
-        break;
-    }
-    return NULL;
-}
-
-static const char *period_text(apr_pool_t *p, const xl_period_t *period)
-{
-    static const char *const names[] = { "", "hour", "day", "week", "month", "year" };
-    static const char *const weekdays[] = { "sun", "mon", "tue", "wed", "thu", "fri", "sat" };
-    const char *text = names[period->kind];
-    char buf[48];
-
-    if (period->kind == XL_PERIOD_TIME)
-        return apr_pstrdup(p, xl_units_print_ms(buf, sizeof(buf), period->length_ms));
-    if (period->kind == XL_PERIOD_MONTH && period->day > 1)
-        text = apr_psprintf(p, "%s day=%u", text, (unsigned)period->day);
-    if (period->kind == XL_PERIOD_WEEK)
-        text = apr_psprintf(p, "%s weekday=%s", text, weekdays[period->weekday % 7]);
-    if (period->at_s)
-        text = apr_psprintf(p, "%s at=%02u:%02u", text, (unsigned)(period->at_s / 3600),
-                            (unsigned)(period->at_s / 60 % 60));
-    if (period->zone && *period->zone->name)
-        text = apr_pstrcat(p, text, " tz=", period->zone->name, NULL);
-    return text;
-}
-
 static const char *warn_text(apr_pool_t *p, const xl_limit_t *limit)
 {
     const char *text = NULL;
@@ -164,7 +122,7 @@ static void fill_quota(const fill_t *fill, xl_snap_limit_t *row, const xl_limit_
 {
     row->requests = limit->unit == XL_UNIT_REQUESTS;
     row->amount = limit->amount;
-    row->period = period_text(fill->pool, &limit->period);
+    row->period = xl_config_period_text(fill->pool, &limit->period);
     row->slice_s = limit->slice_ms ? limit->slice_ms / 1000 : XL_ABSENT;
     row->warn = warn_text(fill->pool, limit);
     row->warn_least = limit->warns ? limit->warn[0] : XL_ABSENT;
@@ -219,7 +177,7 @@ static void fill_limit(fill_t *fill, const xl_registered_t *r, size_t vhost_row,
     }
     if (limit->dimension == XL_DIM_QUOTA) {
         fill_quota(fill, row, limit, entry);
-        row->action = xl_status_action(fill->pool, xl_config_action(resolved(fill, r, s), limit));
+        row->action = xl_config_action_text(fill->pool, xl_config_action(resolved(fill, r, s), limit));
     } else {
         fill_bandwidth(row, limit);
     }
