@@ -293,7 +293,8 @@ int xl_conn_pre_connection(conn_rec *c, void *csd)
 
 void xl_conn_register(void)
 {
-    head_handle = ap_register_output_filter("XLIMIT_HEAD", head_filter, NULL, (ap_filter_type)(AP_FTYPE_CONNECTION + 1));
+    head_handle = ap_register_output_filter("XLIMIT_HEAD", head_filter, NULL,
+                                            (ap_filter_type)(AP_FTYPE_CONNECTION + 1));
     wire_handle = ap_register_output_filter("XLIMIT_WIRE", wire_filter, NULL, (ap_filter_type)(AP_FTYPE_NETWORK - 1));
     tail_handle = ap_register_output_filter("XLIMIT_TAIL", tail_filter, NULL, (ap_filter_type)(AP_FTYPE_NETWORK + 5));
 }

@@ -137,8 +137,8 @@ static const char *quota_text(apr_pool_t *p, const xl_dir_conf_t *conf, const xl
                              : size_text(p, limit->amount);
     const char *slice = limit->slice_ms ? apr_pstrcat(p, " slice=", time_text(p, limit->slice_ms), NULL) : "";
 
-    return apr_pstrcat(p, "XLimitQuota all ", amount, " ", xl_config_period_text(p, &limit->period), slice, warn_text(p, limit),
-                       " exceeded=", quoted(p, xl_config_action_text(p, xl_config_action(conf, limit))), NULL);
+    return apr_pstrcat(p, "XLimitQuota all ", amount, " ", xl_config_period_text(p, &limit->period), slice,
+                       warn_text(p, limit), " exceeded=", quoted(p, xl_config_action_text(p, xl_config_action(conf, limit))), NULL);
 }
 
 static const char *bandwidth_text(apr_pool_t *p, const xl_limit_t *limit)

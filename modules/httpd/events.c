@@ -71,8 +71,8 @@ void xl_events_warn(const xl_request_t *xr)
         percent = xl_quota_warning(applied->limit, applied->entry, xl_now().wall_ms);
         if (percent)
             ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, xr->r, "xlimit(403): %s of %s%s (%s:%d) has reached %u %%",
-                          applied->limit->name, applied->entry->vhost, place_of(xr, applied->limit), applied->limit->file,
-                          applied->limit->line, percent);
+                          applied->limit->name, applied->entry->vhost, place_of(xr, applied->limit),
+                          applied->limit->file, applied->limit->line, percent);
     }
 }
 

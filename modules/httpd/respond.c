@@ -130,7 +130,8 @@ static const char *target_of(request_rec *r, const xl_action_t *action)
     for (const char *c = url; *c; c++) {
         if (apr_iscntrl(*c) || *c == ' ') {
             ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                          "xlimit(512): redirect to \"%s\" yields a URL with a space or control character", action->url);
+                          "xlimit(512): redirect to \"%s\" yields a URL with a space or control character",
+                          action->url);
             return NULL;
         }
     }
