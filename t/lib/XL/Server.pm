@@ -87,7 +87,9 @@ sub start {
         $self->choose_ports if $attempt > 1 || !$self->{port};
         my $log_before = -s $self->path('logs/error') // 0;
         $self->launch;
-        return $self if $self->wait_for(sub { $self->listening || !$self->alive }) && $self->alive;
+        # the parent listens a moment before it has children
+        my $up = sub { ($self->listening && $self->children) || !$self->alive };
+        return $self if $self->wait_for($up) && $self->alive;
         my $said = $self->output . substr($self->error_log, $log_before);
         $self->stop;
         next if $said =~ /Address already in use/;
