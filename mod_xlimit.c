@@ -49,9 +49,19 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG)
         return xl_segment_look(ptemp, s);
     rv = xl_segment_open(pconf, ptemp, s);
-    if (rv == OK)
+    if (rv == OK && !xl_keys_open(s))
+        rv = HTTP_INTERNAL_SERVER_ERROR;
+    if (rv == OK) {
         xl_startup_check(s);
+        xl_stream_startup();
+    }
     return rv;
+}
+
+static void child_init(apr_pool_t *pchild, server_rec *s)
+{
+    xl_segment_child(pchild, s);
+    xl_keys_child(pchild, s);
 }
 
 static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot, mpm_child_status status)
@@ -76,12 +86,15 @@ static void register_hooks(apr_pool_t *p)
     (void)p;
     xl_conn_register();
     xl_wait_register();
+    xl_upload_register();
+    xl_rate_register();
+    xl_stream_register();
 
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_test_config(test_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_child_init(xl_segment_child, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);
 
@@ -98,8 +111,15 @@ static void register_hooks(apr_pool_t *p)
      * merged, SetEnvIf has run, and nobody has asked for a password yet. */
     ap_hook_header_parser(xl_request_decide, NULL, NULL, APR_HOOK_REALLY_LAST);
 
+    /* Fixups have run: the environment is what the handler will see. */
+    ap_hook_insert_filter(xl_rate_insert_filter, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_insert_error_filter(xl_rate_insert_filter, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_insert_filter(xl_stream_insert_filter, NULL, NULL, APR_HOOK_LAST);
     ap_hook_insert_filter(xl_wait_insert_filter, NULL, NULL, APR_HOOK_LAST);
     ap_hook_handler(xl_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    /* After all who may want the request, before core's, which throws bodies
+     * away. */
+    ap_hook_handler(xl_upload_handler, NULL, NULL, APR_HOOK_REALLY_LAST - 1);
 
     /* The last to see a connection before the MPM polls it, and the first when
      * it comes back: in between a timer stands in the socket's place. */

@@ -23,6 +23,7 @@ typedef struct {
     const char *handler;    /* either this */
     ap_expr_info_t *when;   /* or this */
     const char *when_text;  /* as written */
+    const char *account;    /* in whose section it stands, or NULL */
     const char *file;       /* where it was written */
     int line;
 } xl_exempt_t;
@@ -34,6 +35,7 @@ typedef struct {
     xl_action_t exceeded[XL_DIMS];     /* kind XL_ACT_DEFAULT: not set here */
     xl_action_t exceeded_any;
     int inherit;                 /* -1 unset, 0 drops limits and exemptions from outside, 1 */
+    int backend_rate;            /* -1 unset, 1: X-XLimit-Rate of a backend counts */
     xl_headers_e headers;
 } xl_dir_conf_t;
 
@@ -48,9 +50,17 @@ typedef struct {
     bool state_error_fail;    /* XLimitStateError fail */
 } xl_engine_conf_t;
 
+#define XL_PREFIX_V4 32
+#define XL_PREFIX_V6 64
+
 /* Of each server_rec. */
 typedef struct {
     server_rec *server;
+    const char *account;    /* XLimitAccount, NULL: none; account_file, account_line: where it says so */
+    const char *account_file;
+    int account_line;
+    bool apart;             /* XLimitInherit Off stands in it: it has nothing from outside */
+    int prefix_v4, prefix_v6; /* bits of an address that are one client; 0: not set here, the defaults */
     uint32_t index;         /* 0.. in the order of the server list */
     const char *identity;   /* "www.example.org:80", unique among all; set by xl_config_check */
     uint32_t entry;         /* its own ledger entry, set by the segment */
@@ -71,10 +81,20 @@ void xl_config_reset(apr_pool_t *pconf);
  * the start. */
 int xl_config_check(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_server);
 
+/* <XLimitAccount NAME>, as written: what of it applies to a server stands in
+ * that server's configuration. In the order of the file. */
+typedef struct {
+    const char *name, *file;
+    int line;
+    xl_dir_conf_t *conf;
+} xl_account_t;
+const apr_array_header_t *xl_config_accounts(void);
+
 /* Every limit of the configuration files that counts something (.htaccess and
  * mode=off ones are not among them), in their order. server: where it stands;
  * one that stands in the main server counts for every virtual host that
- * inherits it. */
+ * inherits it, one of an account (which has the main server there) for every
+ * server of the account. */
 typedef struct {
     xl_limit_t *limit;
     server_rec *server;
@@ -82,12 +102,25 @@ typedef struct {
 } xl_registered_t;
 const apr_array_header_t *xl_config_registry(void);
 
+/* Every section (not: server, virtual host, account) that says something, in
+ * the order of the file. */
+typedef struct {
+    const char *place; /* as in a limit */
+    server_rec *server;
+    xl_dir_conf_t *conf; /* as written */
+} xl_section_t;
+const apr_array_header_t *xl_config_sections(void);
+
 /* The action of a limit for a request with that merged configuration: its own
  * exceeded=, the dimension's, `any`, or the default of the dimension. */
 const xl_action_t *xl_config_action(const xl_dir_conf_t *conf, const xl_limit_t *limit);
 
+/* The bits of an address that tell clients of that server apart. */
+int xl_config_prefix(const server_rec *s, bool v6);
+
 /* The limit as a directive in the native language, every default spelled out;
- * reading that line again gives the same limit. */
+ * reading that line again gives the same limit. Without conf it has no
+ * exceeded= but its own. */
 const char *xl_config_line(apr_pool_t *p, const xl_dir_conf_t *conf, const xl_limit_t *limit);
 
 /* In the words of the configuration, defaults included: "redirect https://...

@@ -19,6 +19,7 @@
 #include "xl_config.h"
 #include "xl_segment.h"
 #include "xl_slot.h"
+#include "xl_table.h"
 
 #include "apr_buckets.h"
 #include "httpd.h"
@@ -58,29 +59,55 @@ struct xl_conn_t {
     apr_file_t *spool; /* unlinked; NULL: none yet */
     apr_off_t spool_end;
     uint64_t spooled_bytes; /* counted in the child's row */
-    bool reserved; /* `slot` is a reservation in every level of `writing` */
+    bool reserved; /* `slot` is a reservation in the levels of `writing` */
     xl_slot_t slot;
 
     uint64_t plain_bytes, wire_bytes; /* ever handed down by HEAD; by WIRE, or the same */
     apr_socket_t *socket;
     int timer_fd, socket_fd; /* -1: none; socket_fd: put aside while the timer stands in its place */
+    bool probed;         /* has sent FIN, and was sent a little since to see whether it is still there */
     bool unsent_limited; /* TCP_NOTSENT_LOWAT is set for the response */
     uint64_t park_until_ns;  /* 0: no wish to be parked */
 };
 
-/* One level of a paced response. */
+/* One level: of a response, or of a request's body. Its meter is the
+ * connection's (session), the limit's (entry), or that of the limit's cell for
+ * one key (cell; entry then only counts who is active). */
 typedef struct {
     xl_level_t level;
-    xl_entry_t *entry;     /* shared, or NULL */
-    xl_session_t *session; /* own, or NULL */
+    const xl_limit_t *limit;
+    xl_entry_t *entry;     /* shared; for a key: what the limit has of all keys together */
+    xl_cell_t *cell;       /* of its key, while it is pinned */
+    xl_session_t *session; /* of the connection */
+    xl_pin_t pin;
+    uint64_t id[2];        /* of its key; both 0: it has none */
+    bool only_over;        /* the speed of a quota: takes part while that is used up */
     uint64_t free_bytes;   /* left of after= */
 } xl_pacing_t;
+
+/* All levels of one direction of a request (levels.c). */
+typedef struct {
+    xl_pacing_t *list;   /* room for XL_LEVELS_MAX once there is one */
+    size_t n;
+    bool entered;        /* counted as a sharer in each of them */
+    bool first;          /* no chunk was reserved yet */
+    bool idle;           /* had nothing more to send after the last one: who comes back is not late */
+    uint32_t took;       /* bit per level that the last reservation was made in */
+    uint64_t since_ns;   /* first byte */
+    uint64_t last_due_ns;
+} xl_levels_t;
+
+/* What else than the configuration says how fast a response goes. */
+typedef struct {
+    bool given, unlimited;
+    xl_rate_t rate;
+} xl_own_rate_t;
 
 struct xl_request_t {
     request_rec *r; /* the original one: !r->main && !r->prev */
     xl_conn_t *conn;
     xl_entry_t *scope; /* of the virtual host */
-    bool decided, exempt, active, pacing;
+    bool decided, exempt, active;
     int hidden_method; /* 1 + the method number that quick handlers shall not see; 0: none */
 
     xl_applied_t *applied;
@@ -89,15 +116,21 @@ struct xl_request_t {
     xl_verdict_t verdict;
     const xl_limit_t *by; /* the limit that decided, or NULL */
 
-    xl_pacing_t *levels; /* room for XL_LEVELS_MAX once there is one */
-    size_t n_levels;
-    uint64_t paced_since_ns; /* 0: no byte yet */
-    uint64_t last_due_ns;    /* of its slot before */
-    bool first_chunk;
+    xl_levels_t down, up; /* of the response, of the body */
+    xl_own_rate_t own_rate;
+    bool place; /* of a long HTTP/2 response among the workers */
 
     uint64_t sent_bytes;
+    uint64_t uncounted_bytes; /* of the head, sent and counted together with what follows it */
     uint64_t wire_end; /* conn->wire_bytes when its EOR went down; 0 before */
 };
+
+/* What is in a brigade. */
+typedef struct {
+    uint64_t bytes, file_bytes;
+    bool eor, end, flush; /* end: EOS or EOR */
+    bool sendfile, unknown; /* unknown: at least one bucket's length is not known */
+} xl_content_t;
 
 /* connection.c */
 void xl_conn_register(void);                 /* the filters */
@@ -115,6 +148,7 @@ void xl_request_pre_read(request_rec *r, conn_rec *c);
 int xl_request_hide_from_quick_handlers(request_rec *r, int lookup);
 int xl_request_show_again(request_rec *r, int lookup);
 int xl_request_decide(request_rec *r);            /* header_parser */
+void xl_request_refused_late(xl_request_t *xr, request_rec *r); /* served by the decision, and not after all */
 
 /* respond.c */
 const char *xl_respond_token(const xl_request_t *xr); /* XLIMIT_STATUS */
@@ -128,14 +162,61 @@ apr_status_t xl_hold_keep(xl_conn_t *conn, apr_bucket_brigade *bb, bool *flush);
 apr_status_t xl_hold_take(xl_conn_t *conn, uint64_t bytes, apr_bucket_brigade *out); /* with the metadata around them */
 apr_bucket_brigade *xl_hold_chunk(xl_conn_t *conn); /* the connection's brigade for what goes down */
 bool xl_hold_is_sendfile(const xl_conn_t *conn, const apr_bucket *b);
+#define XL_CHUNK_MEMORY_BYTES UINT64_C(49152) /* core blocks above FlushMaxThreshold, 64 KB */
 uint64_t xl_hold_most_at_once(const xl_conn_t *conn); /* that goes down without making core or TLS block */
 apr_bucket *xl_hold_mark(apr_bucket_alloc_t *list);   /* ends what TLS would wait with for more */
 void xl_hold_emptied(xl_conn_t *conn);
 
+/* keys.c: the table of keys, and who a client is */
+#define XL_KEY_BYTES 96u    /* of shared memory */
+#define XL_KEYS_LEAST 1024u /* that a table is made for */
+bool xl_keys_wanted(void);
+bool xl_keys_open(server_rec *main_server); /* post_config, behind xl_segment_open; logs; false stops the start */
+void xl_keys_child(apr_pool_t *pchild, server_rec *main_server);
+xl_table_t *xl_keys_table(void); /* NULL: no limit of the configuration has a key */
+bool xl_keys_gone(uint32_t row); /* its process is gone; false: ask again */
+/* The key of the client of a request in a limit; false: it has no address. */
+bool xl_keys_id(const request_rec *r, const xl_limit_t *limit, const xl_entry_t *entry, uint64_t id[2]);
+/* Logs when keys of a limit find no cell any more, and when they do again. */
+void xl_keys_found(const xl_limit_t *limit, xl_entry_t *entry, const server_rec *s, bool found);
+
+/* levels.c */
+bool xl_levels_add(xl_request_t *xr, xl_levels_t *levels, const xl_applied_t *applied); /* false: too many, logged */
+void xl_levels_override(xl_request_t *xr, xl_levels_t *levels); /* xr->own_rate instead of its session levels */
+bool xl_levels_bite(const xl_levels_t *levels);  /* at least one takes part now */
+void xl_levels_enter(xl_request_t *xr, xl_levels_t *levels); /* becomes a sharer; once */
+void xl_levels_leave(xl_levels_t *levels);
+/* The chunk size that would be reserved, and a reservation; 0 levels that take
+ * part: everything up to ask->cap, due now. Fills in what ask says of age,
+ * sessions, first and last due time. */
+uint64_t xl_levels_chunk(xl_levels_t *levels, xl_slot_ask_t *ask, uint64_t now_ns);
+xl_slot_t xl_levels_reserve(xl_levels_t *levels, xl_slot_ask_t *ask, uint64_t now_ns);
+void xl_levels_give_back(const xl_levels_t *levels, uint64_t bytes); /* of the last reservation */
+void xl_levels_moved(xl_levels_t *levels, uint64_t bytes);          /* after= and the counters of keys */
+bool xl_levels_shared(const xl_levels_t *levels); /* the last reservation was in a level that others share */
+uint64_t xl_levels_time_ns(const xl_levels_t *levels, uint64_t bytes); /* that so many would take now; saturates */
+uint64_t xl_levels_unsent_bytes(const xl_levels_t *levels); /* about a chunk */
+
+/* upload.c: the body of a request, no faster than its slots allow */
+void xl_upload_register(void);
+void xl_upload_begin(xl_request_t *xr, request_rec *r); /* its levels are there: adds the input filter */
+void xl_upload_refuse(request_rec *r);  /* before its head goes out: a large body is not read on */
+int xl_upload_handler(request_rec *r);  /* handler, after all but core's, which throws bodies away */
+
+/* stream.c: how many HTTP/2 workers may sleep for paced responses */
+void xl_stream_startup(void); /* post_config */
+void xl_stream_register(void);
+void xl_stream_insert_filter(request_rec *r);
+void xl_stream_end(xl_request_t *xr);
+
+/* rate.c: xlimit-rate, and X-XLimit-Rate of a backend */
+void xl_rate_register(void);
+void xl_rate_insert_filter(request_rec *r);
+
 /* pace.c */
 bool xl_pace_wanted(const xl_request_t *xr);
-void xl_pace_add_level(xl_request_t *xr, const xl_limit_t *limit, xl_entry_t *entry, xl_rate_t rate);
-apr_status_t xl_pace_hold(xl_conn_t *conn, apr_bucket_brigade *bb);
+bool xl_pace_sleep(const xl_conn_t *conn, uint64_t due_ns); /* false: the connection is gone */
+apr_status_t xl_pace_hold(xl_conn_t *conn, apr_bucket_brigade *bb, const xl_content_t *content);
 apr_status_t xl_pace_tail(xl_conn_t *conn);
 apr_status_t xl_pace_abandon(xl_conn_t *conn); /* drops what is held; returns APR_ECONNABORTED */
 void xl_pace_end(xl_request_t *xr);            /* settlement: gives back levels and reservation */

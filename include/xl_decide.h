@@ -68,6 +68,10 @@ void xl_account(const xl_applied_t *list, size_t n, uint64_t bytes, xl_now_t now
 /* The same bytes did not leave after all. */
 void xl_account_back(const xl_applied_t *list, size_t n, uint64_t bytes, xl_now_t now);
 
+/* Whether what is being sent at this moment is more than the quota has: a quota
+ * of N requests is over with request N + 1, one of bytes when they are used up. */
+bool xl_quota_over(const xl_limit_t *limit, const xl_entry_t *entry, int64_t wall_ms);
+
 /* Moves of one entry into and out of refusal, for the log: exactly one caller
  * gets true per transition. *since_ms and *suppressed describe the refusal
  * that ended. */

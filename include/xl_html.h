@@ -20,6 +20,6 @@ bool xl_html_is_number(const xl_field_t *field); /* aligned to the right */
 void xl_html_label(xl_html_t *html, const char *label);
 
 /* A value for people, its exact form in a title where that says more. */
-void xl_html_value(xl_html_t *html, xl_table_e table, const xl_field_t *field, const void *row);
+void xl_html_value(xl_html_t *html, xl_sheet_e table, const xl_field_t *field, const void *row);
 
 #endif

@@ -60,7 +60,13 @@ enum { /* index of a counter in xl_entry_t.verdicts */
     XL_VERDICTS
 };
 
-typedef enum { XL_ENTRY_FREE = 0, XL_ENTRY_SCOPE = 1, XL_ENTRY_QUOTA = 2, XL_ENTRY_BANDWIDTH = 3 } xl_entry_e;
+typedef enum {
+    XL_ENTRY_FREE = 0,
+    XL_ENTRY_SCOPE = 1,
+    XL_ENTRY_QUOTA = 2,
+    XL_ENTRY_BANDWIDTH = 3,
+    XL_ENTRY_UPLOAD = 4
+} xl_entry_e;
 
 /* Identity is written once, before `kind` leaves FREE; labels are for status
  * pages and may be cut, the fingerprint is what counts. */
@@ -155,10 +161,14 @@ uint64_t xl_ledger_oldest(const xl_ledger_t *ledger);
 /* A column for a process; zeroes what an earlier owner left. XL_NO_ROW: all
  * taken. Mutex held. */
 uint32_t xl_ledger_row_claim(xl_ledger_t *ledger, uint32_t pid, uint64_t generation);
-void xl_ledger_row_release(xl_ledger_t *ledger, uint32_t pid);
 
-/* Releases the rows whose process `alive` denies; returns how many. */
-uint32_t xl_ledger_sweep(xl_ledger_t *ledger, bool (*alive)(uint32_t pid));
+/* Of a process that is gone. Its column is zeroed; then `gone` (may be NULL)
+ * settles what that row has elsewhere, and where it says false the row stays
+ * claimed until it is asked again. */
+void xl_ledger_row_release(xl_ledger_t *ledger, uint32_t pid, bool (*gone)(uint32_t row));
+
+/* Releases the rows whose process `alive` denies, as above; returns how many. */
+uint32_t xl_ledger_sweep(xl_ledger_t *ledger, bool (*alive)(uint32_t pid), bool (*gone)(uint32_t row));
 
 /* Active requests: +1 / -1 in the own column, and the sum of all columns. A sum
  * below 0 (a column zeroed under its owner) reads as 0. */

@@ -12,8 +12,8 @@
 
 #include <stdbool.h>
 
-typedef enum { XL_DIM_QUOTA, XL_DIM_BANDWIDTH, XL_DIMS } xl_dimension_e;
-typedef enum { XL_KEY_ALL, XL_KEY_SESSION } xl_key_e;
+typedef enum { XL_DIM_QUOTA, XL_DIM_BANDWIDTH, XL_DIM_UPLOAD, XL_DIMS } xl_dimension_e;
+typedef enum { XL_KEY_ALL, XL_KEY_SESSION, XL_KEY_CLIENT } xl_key_e;
 typedef enum { XL_MODE_ENFORCE, XL_MODE_DRY_RUN, XL_MODE_OFF } xl_mode_e;
 typedef enum { XL_UNIT_BYTES, XL_UNIT_REQUESTS } xl_unit_e;
 
@@ -49,15 +49,16 @@ typedef struct xl_limit_t {
     uint8_t warn[XL_WARN_MAX];
     size_t warns;
 
-    xl_rate_t rate;       /* BANDWIDTH, bytes */
-    uint64_t burst_bytes; /* BANDWIDTH */
-    uint64_t after_bytes; /* BANDWIDTH session */
-    uint64_t session_key; /* BANDWIDTH session: tells the limits of a connection apart, never 0 */
+    xl_rate_t rate;       /* BANDWIDTH, UPLOAD: bytes */
+    uint64_t burst_bytes; /* BANDWIDTH, UPLOAD */
+    uint64_t after_bytes; /* BANDWIDTH, UPLOAD with key session */
+    uint64_t session_key; /* key session: tells the limits of a connection apart, never 0 */
 
     xl_action_t exceeded; /* kind XL_ACT_DEFAULT: what XLimitExceeded says */
     const void *when;     /* ap_expr, NULL: always */
     const char *when_text;
 
+    const char *account; /* in whose section it stands: one counter for all its virtual hosts; NULL: in none */
     const char *name;  /* unique within its place */
     const char *place; /* "" for server and vhost, else "Location /dl" ... */
     const char *file;  /* where it was written */

@@ -33,7 +33,7 @@ extern const char *const xl_view_names[XL_VIEWS];
 extern const char *const xl_units_names[3]; /* by xl_units_e */
 
 /* The tables that a view holds, *n of them, in order; the server's is first. */
-const xl_table_e *xl_view_tables(xl_view_e view, size_t *n);
+const xl_sheet_e *xl_view_sheets(xl_view_e view, size_t *n);
 
 /* Reads r->args (NULL: none). False: *query is of no use and error says, in
  * one line of plain text, what was wrong and what would be right. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * xl_render: a snapshot as HTML, XML, JSON or lines. Pure and streaming; no
- * renderer names a field or formats a list of its own, all walk xl_tables.
+ * renderer names a field or formats a list of its own, all walk xl_sheets.
  * Foreign bytes pass xl_escape.h before they reach the sink, always.
  */
 #ifndef XL_RENDER_H

@@ -62,6 +62,10 @@ typedef struct {
  * than by age alone). */
 uint64_t xl_slot_chunk_ns(uint64_t age_ns, uint32_t sessions);
 
+/* The bytes that xl_slot_reserve would take now, without taking them; moves no
+ * meter. */
+uint64_t xl_slot_chunk_bytes(const xl_level_t *levels, size_t n, const xl_slot_ask_t *ask);
+
 /* Reserves in all levels. n == 0: everything up to cap, due now. */
 xl_slot_t xl_slot_reserve(const xl_level_t *levels, size_t n, const xl_slot_ask_t *ask, uint64_t now_ns);
 

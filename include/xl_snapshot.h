@@ -26,19 +26,20 @@ typedef struct {
     uint64_t generation;
     const char *state;
     uint64_t entries_used, entries_capacity;
+    uint64_t keys_used, keys_capacity, keys_evicted; /* XL_ABSENT: there is no table of clients */
     uint64_t requests, sent_bytes, active;      /* sums over all virtual hosts */
     uint64_t vhosts, limits, exceeded, warned; /* rows before any filter */
 } xl_snap_server_t;
 
 typedef struct {
-    const char *vhost;
+    const char *vhost, *account;
     uint64_t requests, sent_bytes, active;
     uint64_t refusing; /* limits of it that refuse at the moment */
     uint64_t verdicts[XL_VERDICTS];
 } xl_snap_vhost_t;
 
 typedef struct {
-    const char *state, *name, *vhost, *place;
+    const char *state, *name, *vhost, *account, *place;
     const char *dimension, *key, *mode, *unit;
     uint64_t used, amount, percent; /* percent: in tenths */
     uint64_t left, released, projected, previous;
@@ -48,10 +49,11 @@ typedef struct {
     const char *warn;
     xl_rate_t rate;
     uint64_t burst_bytes, after_bytes;
-    uint64_t active, refusing_since_s, suppressed;
+    uint64_t active, requests, bytes; /* of a rate */
+    uint64_t refusing_since_s, suppressed;
     const char *action, *when, *origin, *source;
 
-    bool requests;       /* amounts are requests, not bytes */
+    bool in_requests;    /* amounts are requests, not bytes */
     uint64_t warn_least; /* lowest percentage of warn=, or XL_ABSENT */
     uint64_t vhost_row;  /* row of its virtual host, XL_ABSENT: shared by all */
 } xl_snap_limit_t;
@@ -60,7 +62,7 @@ typedef struct {
     const char *name, *value, *meaning;
 } xl_snap_setting_t;
 
-typedef enum { XL_TABLE_SERVER, XL_TABLE_VHOSTS, XL_TABLE_LIMITS, XL_TABLE_SETTINGS, XL_TABLES } xl_table_e;
+typedef enum { XL_SHEET_SERVER, XL_SHEET_VHOSTS, XL_SHEET_LIMITS, XL_SHEET_SETTINGS, XL_SHEETS } xl_sheet_e;
 
 typedef enum {
     XL_FIELD_TEXT, /* const char * */
@@ -81,8 +83,9 @@ typedef enum {
     XL_IN_RATE     /* bytes per second, with a fraction where it has one */
 } xl_field_unit_e;
 
-/* The views of the HTML page that show the column; data formats give all. */
-enum { XL_SHOW_OVERVIEW = 1, XL_SHOW_VHOSTS = 2, XL_SHOW_CONFIG = 4 };
+/* The views of the HTML page that show the column; data formats give all. MAYBE:
+ * a row may be without it (of limits, but for state and name, any field may). */
+enum { XL_SHOW_OVERVIEW = 1, XL_SHOW_VHOSTS = 2, XL_SHOW_CONFIG = 4, XL_SHOW_MAYBE = 8 };
 
 typedef struct {
     const char *name; /* attribute, member, part of a line's name; written in lower case */
@@ -100,9 +103,9 @@ typedef struct {
     size_t row_size;
     const xl_field_t *fields;
     size_t n;
-} xl_table_t;
+} xl_sheet_t;
 
-extern const xl_table_t xl_tables[XL_TABLES];
+extern const xl_sheet_t xl_sheets[XL_SHEETS];
 
 typedef struct {
     void *rows;
@@ -110,12 +113,12 @@ typedef struct {
 } xl_rows_t;
 
 typedef struct {
-    xl_rows_t tables[XL_TABLES]; /* of the row types above, in that order */
+    xl_rows_t tables[XL_SHEETS]; /* of the row types above, in that order */
 } xl_snapshot_t;
 
-const void *xl_snapshot_row(const xl_snapshot_t *snapshot, xl_table_e table, size_t i);
+const void *xl_snapshot_row(const xl_snapshot_t *snapshot, xl_sheet_e table, size_t i);
 
-const xl_field_t *xl_field_find(xl_table_e table, const char *name); /* case does not matter */
+const xl_field_t *xl_field_find(xl_sheet_e table, const char *name); /* case does not matter */
 bool xl_field_present(const xl_field_t *field, const void *row);
 const char *xl_field_text(const xl_field_t *field, const void *row);
 uint64_t xl_field_u64(const xl_field_t *field, const void *row);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * xl_tcp: the two things that only the kernel's TCP can say or do. Where it
- * cannot (another system, no TCP socket) both do nothing and say so.
+ * xl_tcp: what only the kernel's TCP can say or do. Where it cannot (another
+ * system, no TCP socket) nothing is done, and said so.
  */
 #ifndef XL_TCP_H
 #define XL_TCP_H
@@ -15,5 +15,9 @@ void xl_tcp_limit_unsent(int fd, int bytes);
 
 /* Bytes of this connection that the peer has acknowledged since it began. */
 bool xl_tcp_acknowledged(int fd, uint64_t *bytes);
+
+/* The peer will send nothing more, and all that it sent was read: it has gone,
+ * or has closed its half and still reads. */
+bool xl_tcp_peer_finished(int fd);
 
 #endif

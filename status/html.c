@@ -21,7 +21,7 @@ static const char *const view_labels[XL_VIEWS] = { "Overview", "Virtual hosts", 
 
 /* Rows of one table that stand under one caption. */
 typedef struct {
-    xl_table_e table;
+    xl_sheet_e table;
     const char *caption;
     const char *dimension; /* limits: only these; NULL: all rows */
 } group_t;
@@ -115,7 +115,7 @@ static void navigation(xl_html_t *html)
 
 static void top_of_page(xl_html_t *html, const xl_snap_server_t *server)
 {
-    const xl_field_t *generated = xl_field_find(XL_TABLE_SERVER, "generated");
+    const xl_field_t *generated = xl_field_find(XL_SHEET_SERVER, "generated");
 
     text(html, "<header>\n<p class=\"brand\"><b>xlimit</b> <span>");
     foreign(html, server->name);
@@ -124,7 +124,7 @@ static void top_of_page(xl_html_t *html, const xl_snap_server_t *server)
     text(html, "</header>\n<main>\n<h1>");
     text(html, view_labels[html->query->view]);
     text(html, " <small>");
-    xl_html_value(html, XL_TABLE_SERVER, generated, server);
+    xl_html_value(html, XL_SHEET_SERVER, generated, server);
     text(html, " UTC</small></h1>\n");
 }
 
@@ -155,7 +155,7 @@ static void verdict(xl_html_t *html, const xl_snap_server_t *server)
 
 static void tiles(xl_html_t *html, const xl_snap_server_t *server)
 {
-    const xl_table_t *table = &xl_tables[XL_TABLE_SERVER];
+    const xl_sheet_t *table = &xl_sheets[XL_SHEET_SERVER];
     size_t i;
 
     text(html, "<ul class=\"tiles\">\n");
@@ -167,7 +167,7 @@ static void tiles(xl_html_t *html, const xl_snap_server_t *server)
         text(html, xl_html_is_number(field) ? "<li><span>" : "<li class=\"wide\"><span>");
         xl_html_label(html, field->label);
         text(html, "</span> <b>");
-        xl_html_value(html, XL_TABLE_SERVER, field, server);
+        xl_html_value(html, XL_SHEET_SERVER, field, server);
         text(html, "</b></li>\n");
     }
     text(html, "</ul>\n");
@@ -217,9 +217,9 @@ static bool is_column(const xl_html_t *html, const group_t *group, const xl_fiel
 static void heading(xl_html_t *html, const xl_field_t *field)
 {
     const xl_query_t *query = html->query;
-    bool sorted = xl_field_find(XL_TABLE_VHOSTS, query->sort) == field
-                  || xl_field_find(XL_TABLE_LIMITS, query->sort) == field
-                  || xl_field_find(XL_TABLE_SETTINGS, query->sort) == field;
+    bool sorted = xl_field_find(XL_SHEET_VHOSTS, query->sort) == field
+                  || xl_field_find(XL_SHEET_LIMITS, query->sort) == field
+                  || xl_field_find(XL_SHEET_SETTINGS, query->sort) == field;
     bool down = (field->kind != XL_FIELD_TEXT) != query->reverse;
 
     text(html, xl_html_is_number(field) ? "<th scope=\"col\" class=\"n\"" : "<th scope=\"col\"");
@@ -252,7 +252,7 @@ static void cell(xl_html_t *html, const group_t *group, const xl_field_t *field,
 
 static void row_of(xl_html_t *html, const group_t *group, const void *row, const bool *columns)
 {
-    const xl_table_t *table = &xl_tables[group->table];
+    const xl_sheet_t *table = &xl_sheets[group->table];
     size_t i;
 
     text(html, "<tr>");
@@ -267,7 +267,7 @@ static void row_of(xl_html_t *html, const group_t *group, const void *row, const
 
 static void table_of(xl_html_t *html, const group_t *group)
 {
-    const xl_table_t *table = &xl_tables[group->table];
+    const xl_sheet_t *table = &xl_sheets[group->table];
     bool columns[COLUMNS_MAX] = { false }, any = false;
     size_t i;
 
@@ -294,14 +294,16 @@ static void table_of(xl_html_t *html, const group_t *group)
     text(html, "</tbody>\n</table></div>\n");
 }
 
-/* Quotas and rates have little in common: a table each. */
-static void tables_of(xl_html_t *html, xl_table_e table)
+/* Dimensions have little in common: a table each. */
+static void tables_of(xl_html_t *html, xl_sheet_e table)
 {
-    static const char *const captions[XL_DIMS] = { [XL_DIM_QUOTA] = "Quotas", [XL_DIM_BANDWIDTH] = "Bandwidth" };
-    group_t group = { table, xl_tables[table].caption, NULL };
+    static const char *const captions[XL_DIMS] = {
+        [XL_DIM_QUOTA] = "Quotas", [XL_DIM_BANDWIDTH] = "Bandwidth", [XL_DIM_UPLOAD] = "Uploads"
+    };
+    group_t group = { table, xl_sheets[table].caption, NULL };
     xl_dimension_e d;
 
-    if (table != XL_TABLE_LIMITS) {
+    if (table != XL_SHEET_LIMITS) {
         table_of(html, &group);
         return;
     }
@@ -341,10 +343,10 @@ static void footer(xl_html_t *html, const xl_snap_server_t *server)
 
 int xl_render_html(const xl_snapshot_t *snapshot, const xl_query_t *query, const xl_sink_t *sink)
 {
-    const xl_snap_server_t *server = xl_snapshot_row(snapshot, XL_TABLE_SERVER, 0);
+    const xl_snap_server_t *server = xl_snapshot_row(snapshot, XL_SHEET_SERVER, 0);
     xl_html_t html = { .snapshot = snapshot, .query = query, .now_s = server->generated_s };
     size_t n, i;
-    const xl_table_e *tables = xl_view_tables(query->view, &n);
+    const xl_sheet_e *tables = xl_view_sheets(query->view, &n);
 
     xl_out_begin(&html.out, sink);
     head(&html, server);

@@ -69,7 +69,7 @@ static void bytes(xl_html_t *html, const xl_field_t *field, const void *row)
 
 static void amount(xl_html_t *html, const xl_field_t *field, const xl_snap_limit_t *limit)
 {
-    if (!limit->requests) {
+    if (!limit->in_requests) {
         bytes(html, field, limit);
         return;
     }
@@ -219,7 +219,7 @@ static void state(xl_html_t *html, const xl_snap_limit_t *limit)
     }
 }
 
-static void number(xl_html_t *html, xl_table_e table, const xl_field_t *field, const void *row)
+static void number(xl_html_t *html, xl_sheet_e table, const xl_field_t *field, const void *row)
 {
     switch (field->unit) {
     case XL_IN_BYTES:
@@ -238,7 +238,7 @@ static void number(xl_html_t *html, xl_table_e table, const xl_field_t *field, c
         rate(html, field, row);
         return;
     case XL_IN_PERCENT:
-        if (table == XL_TABLE_LIMITS) {
+        if (table == XL_SHEET_LIMITS) {
             bar(html, row);
             return;
         }
@@ -249,7 +249,7 @@ static void number(xl_html_t *html, xl_table_e table, const xl_field_t *field, c
     count(html, xl_field_u64(field, row));
 }
 
-void xl_html_value(xl_html_t *html, xl_table_e table, const xl_field_t *field, const void *row)
+void xl_html_value(xl_html_t *html, xl_sheet_e table, const xl_field_t *field, const void *row)
 {
     if (!xl_field_present(field, row))
         xl_out_text(&html->out, "<span class=\"none\">\342\200\223</span>");

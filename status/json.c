@@ -20,7 +20,7 @@ static void value(xl_out_t *out, const xl_field_t *field, const void *row)
     }
 }
 
-static void object(xl_out_t *out, const xl_table_t *table, const void *row)
+static void object(xl_out_t *out, const xl_sheet_t *table, const void *row)
 {
     size_t i;
 
@@ -33,14 +33,14 @@ static void object(xl_out_t *out, const xl_table_t *table, const void *row)
     xl_out_text(out, "}");
 }
 
-static void list(xl_out_t *out, const xl_snapshot_t *snapshot, xl_table_e t)
+static void list(xl_out_t *out, const xl_snapshot_t *snapshot, xl_sheet_e t)
 {
     size_t i;
 
     xl_out_text(out, "[");
     for (i = 0; i < snapshot->tables[t].n; i++) {
         xl_out_text(out, i ? ",\n" : "\n");
-        object(out, &xl_tables[t], xl_snapshot_row(snapshot, t, i));
+        object(out, &xl_sheets[t], xl_snapshot_row(snapshot, t, i));
     }
     xl_out_text(out, "]");
 }
@@ -49,7 +49,7 @@ int xl_render_json(const xl_snapshot_t *snapshot, const xl_query_t *query, const
 {
     xl_out_t out;
     size_t n, i;
-    const xl_table_e *tables = xl_view_tables(query->view, &n);
+    const xl_sheet_e *tables = xl_view_sheets(query->view, &n);
 
     xl_out_begin(&out, sink);
     xl_out_text(&out, "{\"schema\":\"" XL_STATUS_SCHEMA "\",\"view\":\"");
@@ -57,10 +57,10 @@ int xl_render_json(const xl_snapshot_t *snapshot, const xl_query_t *query, const
     xl_out_text(&out, "\"");
     for (i = 0; i < n; i++) {
         xl_out_text(&out, ",\n\"");
-        xl_out_text(&out, xl_tables[tables[i]].list);
+        xl_out_text(&out, xl_sheets[tables[i]].list);
         xl_out_text(&out, "\":");
-        if (tables[i] == XL_TABLE_SERVER)
-            object(&out, &xl_tables[tables[i]], xl_snapshot_row(snapshot, tables[i], 0));
+        if (tables[i] == XL_SHEET_SERVER)
+            object(&out, &xl_sheets[tables[i]], xl_snapshot_row(snapshot, tables[i], 0));
         else
             list(&out, snapshot, tables[i]);
     }

@@ -19,14 +19,14 @@
 const char *const xl_view_names[XL_VIEWS] = { "overview", "vhosts", "config" };
 const char *const xl_units_names[3] = { "si", "iec", "raw" };
 
-static const xl_table_e overview_tables[] = { XL_TABLE_SERVER, XL_TABLE_LIMITS, XL_TABLE_VHOSTS };
-static const xl_table_e vhosts_tables[] = { XL_TABLE_SERVER, XL_TABLE_VHOSTS };
-static const xl_table_e config_tables[] = { XL_TABLE_SERVER, XL_TABLE_LIMITS, XL_TABLE_SETTINGS };
+static const xl_sheet_e overview_tables[] = { XL_SHEET_SERVER, XL_SHEET_LIMITS, XL_SHEET_VHOSTS };
+static const xl_sheet_e vhosts_tables[] = { XL_SHEET_SERVER, XL_SHEET_VHOSTS };
+static const xl_sheet_e config_tables[] = { XL_SHEET_SERVER, XL_SHEET_LIMITS, XL_SHEET_SETTINGS };
 
-const xl_table_e *xl_view_tables(xl_view_e view, size_t *n)
+const xl_sheet_e *xl_view_sheets(xl_view_e view, size_t *n)
 {
     static const struct {
-        const xl_table_e *tables;
+        const xl_sheet_e *tables;
         size_t n;
     } views[XL_VIEWS] = {
         [XL_VIEW_OVERVIEW] = { overview_tables, sizeof overview_tables / sizeof *overview_tables },
@@ -205,11 +205,11 @@ static bool check_sort(const xl_query_t *query, char *error)
     parameter_t p = { NULL, "sort", query->sort, error };
     char right[XL_QUERY_ERROR_MAX - 7 * SHOWN_MAX];
     size_t n, i, f, used;
-    const xl_table_e *tables = xl_view_tables(query->view, &n);
+    const xl_sheet_e *tables = xl_view_sheets(query->view, &n);
 
     used = (size_t)snprintf(right, sizeof right, "no such field in this view; there are");
     for (i = 1; i < n; i++) {
-        const xl_table_t *table = &xl_tables[tables[i]];
+        const xl_sheet_t *table = &xl_sheets[tables[i]];
 
         if (xl_field_find(tables[i], query->sort))
             return true;

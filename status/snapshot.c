@@ -43,16 +43,16 @@ static const xl_field_t setting_fields[] = {
 #define TABLE(list, element, caption, type, fields) \
     { list, element, caption, sizeof(type), fields, sizeof(fields) / sizeof *(fields) }
 
-const xl_table_t xl_tables[XL_TABLES] = {
-    [XL_TABLE_SERVER] = TABLE("server", "server", "Server", xl_snap_server_t, server_fields),
-    [XL_TABLE_VHOSTS] = TABLE("vhosts", "vhost", "Virtual hosts", xl_snap_vhost_t, vhost_fields),
-    [XL_TABLE_LIMITS] = TABLE("limits", "limit", "Limits", xl_snap_limit_t, limit_fields),
-    [XL_TABLE_SETTINGS] = TABLE("settings", "setting", "Settings", xl_snap_setting_t, setting_fields),
+const xl_sheet_t xl_sheets[XL_SHEETS] = {
+    [XL_SHEET_SERVER] = TABLE("server", "server", "Server", xl_snap_server_t, server_fields),
+    [XL_SHEET_VHOSTS] = TABLE("vhosts", "vhost", "Virtual hosts", xl_snap_vhost_t, vhost_fields),
+    [XL_SHEET_LIMITS] = TABLE("limits", "limit", "Limits", xl_snap_limit_t, limit_fields),
+    [XL_SHEET_SETTINGS] = TABLE("settings", "setting", "Settings", xl_snap_setting_t, setting_fields),
 };
 
-const void *xl_snapshot_row(const xl_snapshot_t *snapshot, xl_table_e table, size_t i)
+const void *xl_snapshot_row(const xl_snapshot_t *snapshot, xl_sheet_e table, size_t i)
 {
-    return (const char *)snapshot->tables[table].rows + i * xl_tables[table].row_size;
+    return (const char *)snapshot->tables[table].rows + i * xl_sheets[table].row_size;
 }
 
 static const void *member_of(const xl_field_t *field, const void *row)
@@ -96,13 +96,13 @@ void xl_field_rate_parts(xl_rate_t rate, uint64_t *whole, uint64_t *thousandths)
     *thousandths = fine == UINT64_MAX ? 0 : fine % 1000;
 }
 
-const xl_field_t *xl_field_find(xl_table_e table, const char *name)
+const xl_field_t *xl_field_find(xl_sheet_e table, const char *name)
 {
     size_t i;
 
-    for (i = 0; i < xl_tables[table].n; i++) {
-        if (!strcasecmp(xl_tables[table].fields[i].name, name))
-            return &xl_tables[table].fields[i];
+    for (i = 0; i < xl_sheets[table].n; i++) {
+        if (!strcasecmp(xl_sheets[table].fields[i].name, name))
+            return &xl_sheets[table].fields[i];
     }
     return NULL;
 }
@@ -135,7 +135,7 @@ static void derive_limit(xl_snap_limit_t *limit, uint64_t now_s)
     bool refuses = limit->refusing_since_s != XL_ABSENT;
     uint64_t usable = limit->released != XL_ABSENT ? limit->released : limit->amount;
 
-    limit->unit = limit->used == XL_ABSENT ? NULL : limit->requests ? "requests" : "bytes";
+    limit->unit = limit->used == XL_ABSENT ? NULL : limit->in_requests ? "requests" : "bytes";
     limit->left = counted ? usable > limit->used ? usable - limit->used : 0 : XL_ABSENT;
     limit->percent = counted ? percent_of(limit->used, limit->amount) : XL_ABSENT;
     limit->projected =
@@ -150,13 +150,13 @@ static void derive_limit(xl_snap_limit_t *limit, uint64_t now_s)
 
 void xl_snapshot_derive(xl_snapshot_t *snapshot)
 {
-    xl_snap_server_t *server = snapshot->tables[XL_TABLE_SERVER].rows;
-    xl_snap_vhost_t *vhosts = snapshot->tables[XL_TABLE_VHOSTS].rows;
-    xl_snap_limit_t *limits = snapshot->tables[XL_TABLE_LIMITS].rows;
+    xl_snap_server_t *server = snapshot->tables[XL_SHEET_SERVER].rows;
+    xl_snap_vhost_t *vhosts = snapshot->tables[XL_SHEET_VHOSTS].rows;
+    xl_snap_limit_t *limits = snapshot->tables[XL_SHEET_LIMITS].rows;
     size_t i;
 
-    server->vhosts = snapshot->tables[XL_TABLE_VHOSTS].n;
-    server->limits = snapshot->tables[XL_TABLE_LIMITS].n;
+    server->vhosts = snapshot->tables[XL_SHEET_VHOSTS].n;
+    server->limits = snapshot->tables[XL_SHEET_LIMITS].n;
     server->requests = server->sent_bytes = server->active = server->exceeded = server->warned = 0;
     for (i = 0; i < server->vhosts; i++) {
         server->requests += vhosts[i].requests;
@@ -193,13 +193,13 @@ static bool contains(const char *text, const char *part)
 
 void xl_snapshot_filter(xl_snapshot_t *snapshot, const char *text)
 {
-    xl_table_e t;
+    xl_sheet_e t;
     size_t i;
 
-    for (t = 0; t < XL_TABLES; t++) {
+    for (t = 0; t < XL_SHEETS; t++) {
         const xl_field_t *field = xl_field_find(t, "vhost");
         xl_rows_t *rows = &snapshot->tables[t];
-        size_t size = xl_tables[t].row_size, kept = 0;
+        size_t size = xl_sheets[t].row_size, kept = 0;
         char *base = rows->rows;
 
         if (!field)
@@ -285,34 +285,38 @@ static void sort_rows(char *base, size_t n, size_t size, const order_t *order)
 
 void xl_snapshot_sort(xl_snapshot_t *snapshot, const char *field, bool reverse)
 {
-    xl_table_e t;
+    xl_sheet_e t;
 
-    for (t = 0; t < XL_TABLES; t++) {
+    for (t = 0; t < XL_SHEETS; t++) {
         order_t order = { xl_field_find(t, field), xl_field_find(t, "vhost"), xl_field_find(t, "name"), reverse };
 
         if (order.by)
-            sort_rows(snapshot->tables[t].rows, snapshot->tables[t].n, xl_tables[t].row_size, &order);
+            sort_rows(snapshot->tables[t].rows, snapshot->tables[t].n, xl_sheets[t].row_size, &order);
     }
 }
 
 void xl_snapshot_top(xl_snapshot_t *snapshot, uint64_t n)
 {
-    if (snapshot->tables[XL_TABLE_VHOSTS].n > n)
-        snapshot->tables[XL_TABLE_VHOSTS].n = (size_t)n;
-    if (snapshot->tables[XL_TABLE_LIMITS].n > n)
-        snapshot->tables[XL_TABLE_LIMITS].n = (size_t)n;
+    if (snapshot->tables[XL_SHEET_VHOSTS].n > n)
+        snapshot->tables[XL_SHEET_VHOSTS].n = (size_t)n;
+    if (snapshot->tables[XL_SHEET_LIMITS].n > n)
+        snapshot->tables[XL_SHEET_LIMITS].n = (size_t)n;
 }
 
 const char *xl_snapshot_dimension(xl_dimension_e dimension)
 {
-    static const char *const names[XL_DIMS] = { [XL_DIM_QUOTA] = "quota", [XL_DIM_BANDWIDTH] = "bandwidth" };
+    static const char *const names[XL_DIMS] = {
+        [XL_DIM_QUOTA] = "quota", [XL_DIM_BANDWIDTH] = "bandwidth", [XL_DIM_UPLOAD] = "upload"
+    };
 
     return names[dimension];
 }
 
 const char *xl_snapshot_key(xl_key_e key)
 {
-    static const char *const names[] = { [XL_KEY_ALL] = "all", [XL_KEY_SESSION] = "session" };
+    static const char *const names[] = {
+        [XL_KEY_ALL] = "all", [XL_KEY_SESSION] = "session", [XL_KEY_CLIENT] = "client"
+    };
 
     return names[key];
 }

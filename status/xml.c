@@ -7,7 +7,7 @@
 #include "xl_escape.h"
 #include "xl_out.h"
 
-static void element(xl_out_t *out, const xl_table_t *table, const void *row)
+static void element(xl_out_t *out, const xl_sheet_t *table, const void *row)
 {
     size_t i;
 
@@ -30,17 +30,17 @@ static void element(xl_out_t *out, const xl_table_t *table, const void *row)
     xl_out_text(out, "/>\n");
 }
 
-static void list(xl_out_t *out, const xl_snapshot_t *snapshot, xl_table_e t)
+static void list(xl_out_t *out, const xl_snapshot_t *snapshot, xl_sheet_e t)
 {
     size_t i;
 
     xl_out_text(out, "<");
-    xl_out_text(out, xl_tables[t].list);
+    xl_out_text(out, xl_sheets[t].list);
     xl_out_text(out, ">\n");
     for (i = 0; i < snapshot->tables[t].n; i++)
-        element(out, &xl_tables[t], xl_snapshot_row(snapshot, t, i));
+        element(out, &xl_sheets[t], xl_snapshot_row(snapshot, t, i));
     xl_out_text(out, "</");
-    xl_out_text(out, xl_tables[t].list);
+    xl_out_text(out, xl_sheets[t].list);
     xl_out_text(out, ">\n");
 }
 
@@ -48,7 +48,7 @@ int xl_render_xml(const xl_snapshot_t *snapshot, const xl_query_t *query, const 
 {
     xl_out_t out;
     size_t n, i;
-    const xl_table_e *tables = xl_view_tables(query->view, &n);
+    const xl_sheet_e *tables = xl_view_sheets(query->view, &n);
 
     xl_out_begin(&out, sink);
     xl_out_text(&out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
@@ -56,8 +56,8 @@ int xl_render_xml(const xl_snapshot_t *snapshot, const xl_query_t *query, const 
     xl_out_text(&out, xl_view_names[query->view]);
     xl_out_text(&out, "\">\n");
     for (i = 0; i < n; i++) {
-        if (tables[i] == XL_TABLE_SERVER)
-            element(&out, &xl_tables[tables[i]], xl_snapshot_row(snapshot, tables[i], 0));
+        if (tables[i] == XL_SHEET_SERVER)
+            element(&out, &xl_sheets[tables[i]], xl_snapshot_row(snapshot, tables[i], 0));
         else
             list(&out, snapshot, tables[i]);
     }
@@ -66,9 +66,11 @@ int xl_render_xml(const xl_snapshot_t *snapshot, const xl_query_t *query, const 
 }
 
 /* Of the fields alone follows which attributes are always there. */
-static bool is_required(xl_table_e t, const xl_field_t *field)
+static bool is_required(xl_sheet_e t, const xl_field_t *field)
 {
-    return t != XL_TABLE_LIMITS || field->unit == XL_IN_STATE || field->unit == XL_IN_NAME;
+    if (t == XL_SHEET_LIMITS)
+        return field->unit == XL_IN_STATE || field->unit == XL_IN_NAME;
+    return !(field->show & XL_SHOW_MAYBE);
 }
 
 static const char *type_of(const xl_field_t *field)
@@ -80,9 +82,9 @@ static const char *type_of(const xl_field_t *field)
     return field->unit == XL_IN_PERCENT || field->kind == XL_FIELD_RATE ? "fraction" : "xs:unsignedLong";
 }
 
-static void define_row(xl_out_t *out, xl_table_e t)
+static void define_row(xl_out_t *out, xl_sheet_e t)
 {
-    const xl_table_t *table = &xl_tables[t];
+    const xl_sheet_t *table = &xl_sheets[t];
     size_t i;
 
     xl_out_text(out, "  <xs:complexType name=\"");
@@ -98,7 +100,7 @@ static void define_row(xl_out_t *out, xl_table_e t)
     xl_out_text(out, "  </xs:complexType>\n");
 }
 
-static void define_list(xl_out_t *out, const xl_table_t *table)
+static void define_list(xl_out_t *out, const xl_sheet_t *table)
 {
     xl_out_text(out, "        <xs:element name=\"");
     xl_out_text(out, table->list);
@@ -132,15 +134,15 @@ static const char schema_types[] =
  * element with thirty attributes that may be missing. */
 int xl_render_schema(const xl_sink_t *sink)
 {
-    static const xl_table_e lists[] = { XL_TABLE_LIMITS, XL_TABLE_VHOSTS, XL_TABLE_SETTINGS };
+    static const xl_sheet_e lists[] = { XL_SHEET_LIMITS, XL_SHEET_VHOSTS, XL_SHEET_SETTINGS };
     xl_out_t out;
-    xl_table_e t;
+    xl_sheet_e t;
     size_t i;
 
     xl_out_begin(&out, sink);
     xl_out_text(&out, schema_head);
     for (i = 0; i < sizeof lists / sizeof *lists; i++)
-        define_list(&out, &xl_tables[lists[i]]);
+        define_list(&out, &xl_sheets[lists[i]]);
     xl_out_text(&out, schema_types);
     for (i = 0; i < XL_VIEWS; i++) {
         xl_out_text(&out, "<xs:enumeration value=\"");
@@ -148,7 +150,7 @@ int xl_render_schema(const xl_sink_t *sink)
         xl_out_text(&out, "\"/>");
     }
     xl_out_text(&out, "</xs:restriction></xs:simpleType>\n");
-    for (t = 0; t < XL_TABLES; t++)
+    for (t = 0; t < XL_SHEETS; t++)
         define_row(&out, t);
     xl_out_text(&out, "</xs:schema>\n");
     return xl_out_end(&out);

@@ -17,17 +17,17 @@ use XL::System qw(project slurp spew);
 my $s = XL::Server->new(modules => ['setenvif'], ports => 2);
 
 # The directives and options as the module declares them.
-my @directives = map { [/"(\w+)", \w+, \w+, (\w+)/] } slurp(project() . '/include/xl_directives.def')
+my @directives = map { [/"(<?\w+)", \w+, \w+, (\w+)/] } slurp(project() . '/include/xl_directives.def')
     =~ /^XL_DIRECTIVE\((.*?,.*?,.*?,.*?),/mg;
 my @options = slurp(project() . '/include/xl_options.def') =~ /^XL_OPTION\((\w+),/mg;
-cmp_ok scalar @directives, '>=', 12, 'the table of directives was read';
+cmp_ok scalar @directives, '>=', 17, 'the table of directives was read';
 cmp_ok scalar @options,    '>=', 13, 'the table of options was read';
 
 my (%good, %bad); # word => how often it was tried
 
 sub note_words {
     my ($seen, $text) = @_;
-    $seen->{$_}++ for $text =~ /\b(XLimit\w+)/g;
+    $seen->{$_}++ for $text =~ m{(?<!/)(<?\bXLimit\w+)}g;
     $seen->{"$_="}++ for $text =~ /[\s"](\w+)=/g;
 }
 
@@ -114,6 +114,16 @@ accepts 'XLimitBandwidth session 1.5MiB/s burst=10kB after=1MB',
 accepts 'XLimitBandwidth all 10Mbps burst=64Ki',
     'XLimitBandwidth all 1250kB/s burst=64KiB mode=enforce name=bandwidth-all';
 accepts 'XLimitBandwidth all 10.5kbit/s', 'XLimitBandwidth all 10500bit/s ';
+accepts 'XLimitBandwidth client 2MB/s burst=4MB scope=server',
+    'XLimitBandwidth client 2MB/s burst=4MB mode=enforce scope=server name=bandwidth-client';
+accepts 'XLimitUpload session 8Mbit/s after=64KiB',
+    'XLimitUpload session 1MB/s burst=0 after=64KiB mode=enforce name=upload-session';
+accepts 'xlimitupload CLIENT 2MB/s', 'XLimitUpload client 2MB/s burst=0 mode=enforce name=upload-client';
+accepts qq(XLimitUpload all 50MB/s scope=server mode=dry-run when="%{HTTP_HOST} == 'a'"),
+    qq(XLimitUpload all 50MB/s burst=0 mode=dry-run when="%{HTTP_HOST} == 'a'" scope=server name=upload-all);
+accepts 'XLimitClientPrefix 24 56',               '    XLimitClientPrefix 24 56';
+accepts 'XLimitClientPrefix 1 128',               '    XLimitClientPrefix 1 128';
+accepts 'XLimitBackendRate on',                   '    XLimitBackendRate On';
 accepts 'XLimitHeaders legacy',                   '    XLimitHeaders Legacy';
 accepts 'XLimitExempt handler=server-status',     '    XLimitExempt handler="server-status"';
 accepts qq(XLimitExempt when="-R '10.0.0.0/8'"),  qq(    XLimitExempt when="-R '10.0.0.0/8'");
@@ -178,9 +188,70 @@ for (
     my ($outer, $inner, $action, $what) = @$_;
     like of_host($outer, $inner), qr/exceeded="\Q$action\E" mode=enforce name=q$/m, "XLimitExceeded: $what";
 }
-like of_host('XLimitHeaders Draft10', 'XLimitQuota all 1GB 30d'), qr/XLimitHeaders Draft10/,
-    'XLimitHeaders is inherited';
-like of_host('XLimitHeaders Draft10', 'XLimitHeaders Off'), qr/XLimitHeaders Off/, '... and overridden';
+for (['XLimitBackendRate On', 'XLimitBackendRate Off'], ['XLimitClientPrefix 24 48', 'XLimitClientPrefix 32 56'],
+    ['XLimitHeaders Draft10', 'XLimitHeaders Off']) {
+    my ($outer, $inner) = @$_;
+    like of_host($outer, $_), qr/^    $outer$/m, "$outer is inherited: $_" for $quota, 'XLimitInherit Off';
+    like of_host($outer, $inner), qr/^    $inner$/m, '... and overridden';
+}
+like of_host("", "<Location /a>\nXLimitBackendRate On\n</Location>"), qr{^  # <Location /a>\n    XLimitBackendRate On}m,
+    'a section without a limit';
+
+# ---- accounts ---------------------------------------------------------------
+
+my $account = <<'EOF';
+<XLimitAccount acme>
+    XLimitQuota all 1TB month tz=UTC name=month
+    XLimitBandwidth client 2MB/s
+    XLimitExempt handler=acme-handler
+</XLimitAccount>
+<XLimitAccount unused>
+    XLimitUpload all 1MB/s
+</XLimitAccount>
+EOF
+
+# The names of the limits that a host has, outermost first; those of its account as "(name)".
+sub names_of {
+    my @lines = split /\n/, of_host(@_);
+    return join ' ', map { /^    (#? *)XLimit.* name=(\S+)$/ ? $1 ? "($2)" : $2 : () } @lines;
+}
+
+my ($main, $own) = map { "XLimitQuota all 1GB 30d name=$_" } qw(outer own);
+for (
+    ["$account$main", "XLimitAccount acme\n$own", 'outer (month) (bandwidth-client) own', 'from outside to inside'],
+    ["XLimitAccount acme\n$main\n$account", '', 'outer (month) (bandwidth-client)', 'a section behind its use'],
+    ["$account$main", "XLimitAccount acme\nXLimitInherit Off\n$own", '(month) (bandwidth-client) own',
+        'XLimitInherit Off keeps the account of the host'],
+    ["${account}XLimitAccount acme\n$main", '', 'outer (month) (bandwidth-client)',
+        'the account of the main server, for a host without a line of ours'],
+    ["${account}XLimitAccount acme\n$main", $own, 'outer (month) (bandwidth-client) own', '... for one with limits'],
+    ["${account}XLimitAccount acme\n$main", "XLimitInherit Off\n$own", 'own', '... and not with XLimitInherit Off'],
+    ["${account}XLimitAccount acme\n$main", "XLimitAccount unused\n$own", 'outer (upload-all) own',
+        "a host's own account comes in its place"],
+    ["$account$main", $own, 'outer own', 'nobody else has its limits'],
+    ["$account$main", "XLimitAccount acme\nXLimitQuota all 1GB month name=month",
+        'outer (month) (bandwidth-client) month', 'its names are its own'],
+) {
+    my ($outer, $inner, $wanted, $what) = @$_;
+    is names_of($outer, $inner), $wanted, "account: $what";
+}
+like of_host($account, "XLimitAccount acme\nXLimitAccount acme"), qr/^    XLimitAccount acme$/m, 'named twice alike';
+
+# The whole text, to see that nobody else has changed.
+my $hosts = join '', map { sprintf $host =~ s/\@PORT\@/$_/r, '' } 8001 .. 8003;
+my $text = dump_of("$account${main}\nXLimitAccount acme\n$hosts");
+is scalar(() = $text =~ /^    # XLimitQuota .* name=month$/mg), 4, 'each server has the limits of the account once';
+is scalar(() = $text =~ /^    XLimitAccount acme$/mg), 4, '... and says so';
+
+# What the section says, what the host says; then the answers of a limit of either.
+for (['', '', 503, 503], ['', 429, 429, 429], [451, 429, 451, 429], [451, '', 451, 503]) {
+    my ($section, $in_host, $account_code, $host_code) = @$_;
+    my ($in_section, $said) = $account;
+    $in_section =~ s{^(?=</XLimitAccount>)}{XLimitExceeded quota status $section\n}m if $section;
+    $said = of_host($in_section, "XLimitAccount acme\n$quota\n" . ($in_host && 'XLimitExceeded any status 429'));
+    like $said, qr/exceeded="status $account_code" .* name=month$/m, "XLimitExceeded of an account: $account_code";
+    like $said, qr/exceeded="status $host_code" .* name=q$/m, "... and of its host: $host_code";
+}
 
 # ---- the server's own zone --------------------------------------------------
 
@@ -196,7 +267,7 @@ for (['Europe/Berlin', 'Europe/Berlin'], [':Asia/Tokyo', 'Asia/Tokyo'], ['', 'UT
 
 # ---- what is printed can be read again --------------------------------------
 
-sub directives_of { return join "\n", map { s/^ +//r } grep { /^ *XLimit/ } split /\n/, $_[0] }
+sub directives_of { return join "\n", map { s/^ +//r } grep { m{^ *<?/?XLimit} } split /\n/, $_[0] }
 
 my $lines = directives_of(dump_of(<<'EOF'));
 XLimitQuota all 100GB month day=15 at=04:00 tz=Europe/Berlin slice=1d warn=80,95
@@ -207,13 +278,26 @@ XLimitExceeded any speed 0.5kB/s
 XLimitInherit On
 XLimitHeaders Draft10
 XLimitMemory 1MiB
+XLimitUpload client 2MB/s burst=1Ki
+XLimitClientPrefix 30 60
+XLimitBackendRate On
+<XLimitAccount acme>
+XLimitQuota all 1TB month tz=UTC
+XLimitBandwidth client 2MB/s
+XLimitExempt handler=acme-handler
+XLimitExceeded any redirect https://x.example/ 303
+</XLimitAccount>
+<XLimitAccount other>
+XLimitQuota all 1TB month tz=UTC
+</XLimitAccount>
+XLimitAccount acme
 EOF
-cmp_ok scalar(split /\n/, $lines), '>=', 12, 'a dump of many lines';
+cmp_ok scalar(split /\n/, $lines), '>=', 24, 'a dump of many lines';
 is directives_of(dump_of("$lines\n")), $lines, 'the dump of a dump is the same';
 
 # ---- places and identities --------------------------------------------------
 
-my $text = <<'EOF';
+$text = <<'EOF';
 <VirtualHost *:@PORT@>
     ServerName One.Example
 </VirtualHost>
@@ -263,22 +347,30 @@ my %sample = (
     XLimitHeaders    => 'Off',                 XLimitExempt     => 'handler=x',     XLimitInherit  => 'On',
     XLimitStateFile  => 'none',                XLimitStateError => 'fail',          XLimitMemory   => '1MB',
     XLimitEngine     => 'async',               XLimitBuffer     => '10kB',          XLimitSpool    => 'off',
+    XLimitUpload     => 'client 1MB/s',        XLimitClientPrefix => '24 56',       XLimitBackendRate => 'On',
+    XLimitAccount    => 'x',                   '<XLimitAccount' => "y>\n</XLimitAccount>",
+);
+my %allowed = (
+    XL_IN_SCOPES => qr/^(?!Limit$|XLimitAccount$)/, XL_IN_ACCOUNTS => qr/^(?!Limit$)/, XL_IN_HOSTS => qr/^VirtualHost$/,
+    XL_IN_SERVER => qr/^(?!)/,
 );
 my %section = (
     'VirtualHost' => "VirtualHost *:$ports[0]", 'Directory' => 'Directory /srv', 'Location' => 'Location /x',
     'Files' => 'Files x', 'If' => 'If true', 'Limit' => 'Limit GET',
+    'XLimitAccount' => 'XLimitAccount z',
 );
+my $x = "<XLimitAccount x>\n</XLimitAccount>\n";
 for (@directives) {
     my ($name, $contexts) = @$_;
     my $line = "$name " . ($sample{$name} // die "10-config.t has no example of $name\n");
-    is +(try_conf("$line\n"))[0], 0, "$line: in server config";
+    is +(try_conf("$line\n$x"))[0], 0, "$name: in server config";
     for my $in (sort keys %section) {
         my $around = $in eq 'Limit' ? "<Location />\n%s</Location>\n" : '%s';
-        my ($exit, $output) = try_conf(sprintf $around, "<$section{$in}>\n$line\n</$in>\n");
-        my $allowed = $contexts eq 'XL_IN_SCOPES' && $in ne 'Limit';
+        my ($exit, $output) = try_conf(sprintf("$around$x", "<$section{$in}>\n$line\n</$in>\n"));
+        my $allowed = $in =~ $allowed{$contexts};
         is !$exit, $allowed, "$name: " . ($allowed ? 'in' : 'not in') . " <$in>" or diag $output;
-        like $output, qr/line [23] of \S*own\.conf:\n$name (?:cannot occur|not allowed)/, '... and says so'
-            if !$allowed;
+        like $output, qr/line [23] of \S*own\.conf:\n$name>? (?:cannot occur|not allowed|makes no sense)/,
+            '... and says so' if !$allowed;
     }
 }
 
@@ -291,11 +383,11 @@ my @malformed = map { [/\A(.*)^=> (.*?)\n?\z/ms] } map { s/^#.*\n?//mgr } split 
 refuses(@$_) for @malformed;
 refuses("\n# a comment\n\n> XLimitQuota client 1GB month\n", '"client" is not a key of a quota; right would be all');
 refuses("> XLimitExceeded quota redirect /a\x01b\n", 'is not a URL to redirect to: it holds a control character');
-cmp_ok scalar @malformed, '>=', 60, scalar(@malformed) . ' malformed configurations';
+cmp_ok scalar @malformed, '>=', 160, scalar(@malformed) . ' malformed configurations';
 
 # What the contract names for later is unknown until it works.
-for (qw(XLimitUpload XLimitRequests XLimitConnections XLimitPenalty XLimitZone XLimitBlock XLimitAccount XLimitFlush
-    XLimitWaiting XLimitEventLog XLimitCluster XLimitBackendRate XLimitClientPrefix XLimitStatusWrite CBandLimit))
+for (qw(XLimitRequests XLimitConnections XLimitPenalty XLimitZone XLimitBlock XLimitFlush XLimitWaiting XLimitEventLog
+    XLimitCluster XLimitStatusWrite CBandLimit))
 {
     refuses("> $_ all 1", "Invalid command '$_'");
 }
@@ -328,6 +420,10 @@ XLimitQuota all 1000r day
 XLimitQuota all 1GB week
 XLimitBandwidth all 1MB/s
 XLimitBandwidth session 1MB/s
+XLimitBandwidth client 1MB/s
+XLimitUpload all 1MB/s
+XLimitUpload session 1MB/s
+XLimitUpload client 1MB/s
 EOF
     my ($exit, $output) = try_conf($_);
     is $exit, 0, 'no clash: ' . label($_) or diag $output;
@@ -339,8 +435,10 @@ my %htaccess = (
     good => <<'EOF',
 XLimitQuota all 1GB day exceeded="status 429" when="%{HTTP_HOST} != 'x'"
 XLimitBandwidth session 10MB/s
+XLimitUpload all 10MB/s
 XLimitExceeded any close
 XLimitHeaders Off
+XLimitBackendRate Off
 XLimitExempt handler=x
 <Files nothing>
     XLimitInherit Off
@@ -350,6 +448,9 @@ EOF
     twice      => "XLimitQuota all 1GB day\nXLimitQuota all 2GB day\n",
     scope      => "XLimitQuota all 1GB day scope=server\n",
     engine     => "XLimitMemory 1MB\n",
+    account    => "XLimitAccount x\n",
+    section    => "<XLimitAccount x>\n</XLimitAccount>\n",
+    prefix     => "XLimitClientPrefix 24 56\n",
     restricted => qq(XLimitExempt when="file('/etc/passwd') =~ /root/"\n),
     forbidden  => "XLimitQuota all 1GB day\n",
 );
@@ -358,6 +459,9 @@ my %log = (
     twice      => 'called "quota-all-day" too',
     scope      => '.htaccess: XLimitQuota: scope=server is for the server\'s configuration, not for .htaccess',
     engine     => '.htaccess: XLimitMemory not allowed here',
+    account    => '.htaccess: XLimitAccount not allowed here',
+    section    => '.htaccess: <XLimitAccount not allowed here',
+    prefix     => '.htaccess: XLimitClientPrefix not allowed here',
     restricted => 'is no expression: ',
     forbidden  => '.htaccess: XLimitQuota not allowed here',
 );

@@ -36,14 +36,19 @@ RemoteIPInternalProxy 127.0.0.1
     AllowOverride Limit
 </Directory>
 XLimitQuota all 1GB month name=shared scope=server
+<XLimitAccount acme>
+    XLimitBandwidth client 50MB/s
+</XLimitAccount>
 <VirtualHost 127.0.0.1:@PORT1@>
     ServerName quota.example
+    XLimitAccount acme
     XLimitQuota all 10MB day warn=80 name=daily exceeded="redirect /gone?a=<b>&c"
     XLimitQuota all 100r day name=hits
 </VirtualHost>
 <VirtualHost 127.0.0.1:@PORT2@>
     ServerName pace.example
     XLimitBandwidth session 1000kbit/s name=line
+    XLimitUpload all 5MB/s burst=1MB
 </VirtualHost>
 CONF
 
@@ -126,9 +131,12 @@ subtest 'the handler' => sub {
     my $json = get('/status?json')->{body};
     is(through($json, 'jq', '-c', '[.limits[] | [.name, .vhost, .unit, .amount, .rate, .state]]'), join(',',
             '[["shared",null,"bytes",1000000000,null,"ok"]',
+            '["bandwidth-client",null,null,null,50000000,"ok"]',
             '["daily","quota.example:' . $s->port(1) . '","bytes",10000000,null,"ok"]',
             '["hits","quota.example:' . $s->port(1) . '","requests",100,null,"ok"]',
-            '["line","pace.example:' . $s->port(2) . '",null,null,125000,"ok"]]') . "\n", 'the limits as configured');
+            '["line","pace.example:' . $s->port(2) . '",null,null,125000,"ok"]',
+            '["upload-all","pace.example:' . $s->port(2) . '",null,null,5000000,"ok"]]') . "\n",
+        'the limits as configured');
     is(through($json, 'jq', '.limits[] | select(.name == "hits").used'), "3\n", 'three requests were counted');
     my $used = through($json, 'jq', '.limits[] | select(.name == "daily").used');
     cmp_ok($used, '>', 3_000_000, 'three megabytes and their headers');
@@ -138,6 +146,24 @@ subtest 'the handler' => sub {
         qq("[3,${\ ($used + 0)}]"\n), 'the host has sent the same bytes');
     is(through(get('/status?json&view=config')->{body}, 'jq', '-r', '.limits[] | select(.name == "daily").action'),
         "redirect /gone?a=<b>&c 302\n", 'its action, as written');
+};
+
+subtest 'clients, uploads and accounts' => sub {
+    my $json = get('/status?json')->{body};
+    my $row = '[.account, .place, .dimension, .key, .burst, .active, .requests]';
+    my $client = '.limits[] | select(.name == "bandwidth-client")';
+    is(through($json, 'jq', '-c', "$client | $row"),
+        qq(["acme","XLimitAccount acme","bandwidth","client",0,0,3]\n), 'a limit of clients, in an account');
+    my $used = through($json, 'jq', '.limits[] | select(.name == "daily").used');
+    is(through($json, 'jq', "$client | .bytes"), $used, 'which had the bytes of its host');
+    is(through($json, 'jq', '-c', ".limits[] | select(.name == \"upload-all\") | $row"),
+        qq([null,null,"upload","all",1000000,0,0]\n), 'an upload that nobody has used');
+    is(through($json, 'jq', '-c', '[.vhosts[] | .account]'), qq([null,"acme",null]\n), 'the account of each host');
+    is(through($json, 'jq', '-c', '.server | [.keys_used, .keys_capacity >= 1024, .keys_evicted]'), "[1,true,0]\n",
+        'one client is known');
+    like(get('/status')->{body}, qr{<caption>Uploads</caption>}, 'uploads are a table of the page');
+    is(through(get('/status?json&name=quota')->{body}, 'jq', '-c', '[.limits[] | .name]'), qq(["daily","hits"]\n),
+        'name= of a host keeps what is its alone');
 };
 
 subtest 'a limit from .htaccess' => sub {
@@ -152,7 +178,7 @@ subtest 'a limit from .htaccess' => sub {
 };
 
 subtest 'parameters' => sub {
-    is(through(get('/status?json&name=PACE')->{body}, 'jq', '-c', '[(.vhosts, .limits) | length]'), "[1,1]\n", 'name=');
+    is(through(get('/status?json&name=PACE')->{body}, 'jq', '-c', '[(.vhosts, .limits) | length]'), "[1,2]\n", 'name=');
     is(through(get('/status?json&sort=sent&top=1')->{body}, 'jq', '-r', '.vhosts[].vhost'),
         'quota.example:' . $s->port(1) . "\n", 'sort= and top=');
     like(get('/status?refresh=7')->{body}, qr/<meta http-equiv="refresh" content="7">/, 'refresh=');

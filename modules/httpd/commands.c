@@ -2,7 +2,7 @@
  *
  * commands: the table of directives, and the readers of all but the limits
  * themselves: what happens when one is exceeded, who is exempt, what is
- * inherited, the engine. Also what all readers share: words, errors, the place
+ * inherited, what a client is, the engine. Also what all readers share: words, errors, the place
  * a directive stands in. Values go into the configuration of the section or of
  * the server at hand; nothing else is touched. Configuration time, one thread;
  * .htaccess at a request, in that request's pool.
@@ -17,6 +17,7 @@
 APLOG_USE_MODULE(xlimit);
 
 #define BUFFER_LEAST_BYTES UINT64_C(1024)
+#define NAME_MAX_BYTES 64
 
 const char *xl_command_error(const cmd_parms *cmd, const char *format, ...)
 {
@@ -32,6 +33,15 @@ const char *xl_command_error(const cmd_parms *cmd, const char *format, ...)
 bool xl_command_runtime(const cmd_parms *cmd)
 {
     return cmd->pool == cmd->temp_pool; /* as ap_check_cmd_context() tells it */
+}
+
+const char *xl_command_in_scope(cmd_parms *cmd, xl_dir_conf_t *conf)
+{
+    const char *error = ap_check_cmd_context(cmd, NOT_IN_LIMIT);
+
+    if (!error && !xl_command_runtime(cmd))
+        xl_config_note_section(cmd, conf);
+    return error;
 }
 
 static const char *skip_blanks(const char *text)
@@ -91,6 +101,15 @@ const char *xl_command_word(const cmd_parms *cmd, const char **line, const char 
     return NULL;
 }
 
+const char *xl_command_name_fault(const char *name)
+{
+    static const char known[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    size_t length = strlen(name);
+    bool right = length && length <= NAME_MAX_BYTES && !name[strspn(name, known)];
+
+    return right ? NULL : "right would be 1 to 64 letters, digits, dots, hyphens and underscores";
+}
+
 const char *xl_command_expr(const cmd_parms *cmd, const char *text, unsigned flags, ap_expr_info_t **expr)
 {
     const char *fault = NULL;
@@ -142,7 +161,7 @@ const char *xl_command_place(const cmd_parms *cmd)
 static const char *xl_set_exceeded(cmd_parms *cmd, void *dir, const char *args)
 {
     xl_dir_conf_t *conf = dir;
-    const char *error = ap_check_cmd_context(cmd, NOT_IN_LIMIT), *what;
+    const char *error = xl_command_in_scope(cmd, conf), *what;
     xl_action_t *action;
 
     if (error || (error = xl_command_word(cmd, &args, &what)))
@@ -160,7 +179,7 @@ static const char *xl_set_exceeded(cmd_parms *cmd, void *dir, const char *args)
 static const char *xl_set_headers(cmd_parms *cmd, void *dir, const char *arg)
 {
     xl_dir_conf_t *conf = dir;
-    const char *error = ap_check_cmd_context(cmd, NOT_IN_LIMIT);
+    const char *error = xl_command_in_scope(cmd, conf);
 
     if (error)
         return error;
@@ -179,7 +198,7 @@ static const char *xl_set_exempt(cmd_parms *cmd, void *dir, const char *args)
 {
     static const char form[] = "right would be when=\"expr\" or handler=NAME";
     xl_dir_conf_t *conf = dir;
-    const char *error = ap_check_cmd_context(cmd, NOT_IN_LIMIT), *word, *more;
+    const char *error = xl_command_in_scope(cmd, conf), *word, *more;
     xl_exempt_t exempt = {0};
 
     if (error || (error = xl_command_word(cmd, &args, &word)) || (error = xl_command_word(cmd, &args, &more)))
@@ -198,6 +217,7 @@ static const char *xl_set_exempt(cmd_parms *cmd, void *dir, const char *args)
     } else {
         return xl_command_error(cmd, "\"%s\" is not known; %s", word, form);
     }
+    exempt.account = xl_command_account(cmd);
     exempt.file = apr_pstrdup(cmd->pool, cmd->directive->filename);
     exempt.line = cmd->directive->line_num;
     if (!conf->exempts)
@@ -211,7 +231,39 @@ static const char *xl_set_inherit(cmd_parms *cmd, void *dir, int on)
     xl_dir_conf_t *conf = dir;
 
     conf->inherit = on;
-    return ap_check_cmd_context(cmd, NOT_IN_LIMIT);
+    if (!cmd->path)
+        xl_config_server(cmd->server)->apart = !on;
+    return xl_command_in_scope(cmd, conf);
+}
+
+static const char *xl_set_backend_rate(cmd_parms *cmd, void *dir, int on)
+{
+    xl_dir_conf_t *conf = dir;
+
+    conf->backend_rate = on;
+    return xl_command_in_scope(cmd, conf);
+}
+
+static const char *read_bits(const cmd_parms *cmd, const char *text, int most, const char *of, int *bits)
+{
+    uint64_t number;
+
+    if (xl_units_number(text, (uint64_t)most, &number))
+        return xl_command_error(cmd, "\"%s\" is not a number of bits of an %s address; right would be 1 to %d", text,
+                                of, most);
+    *bits = (int)number;
+    return NULL;
+}
+
+static const char *xl_set_client_prefix(cmd_parms *cmd, void *dir, const char *v4, const char *v6)
+{
+    const char *error = ap_check_cmd_context(cmd, NOT_IN_DIR_CONTEXT);
+    xl_server_conf_t *conf = xl_config_server(cmd->server);
+
+    (void)dir;
+    if (!error)
+        error = read_bits(cmd, v4, 32, "IPv4", &conf->prefix_v4);
+    return error ? error : read_bits(cmd, v6, 128, "IPv6", &conf->prefix_v6);
 }
 
 /* The engine's settings, or NULL and why the directive may not stand here. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * config: creation and merging of the configuration, the list of all limits
- * that stand in configuration files, and the checks that only the whole can
- * show: who is who among the servers, and whether two limits would share one
- * counter. Merging runs at requests and allocates nothing where the inner scope
- * says nothing. The list is written while configuration files are read and
- * read-only from then on; no lock.
+ * config: creation and merging of the configuration, the lists of all limits
+ * and sections that stand in configuration files, and the checks that only the
+ * whole can show: who is who among the servers, and whether two limits would
+ * share one counter. Merging runs at requests and allocates nothing where the
+ * inner scope says nothing. The lists are written while configuration files are
+ * read and read-only from then on; no lock.
  */
 #include "xl_commands.h"
 
@@ -24,6 +24,7 @@ extern module AP_MODULE_DECLARE_DATA xlimit_module;
 #define UNNAMED "_default_"
 
 static apr_array_header_t *registry; /* of xl_registered_t */
+static apr_array_header_t *sections; /* of xl_section_t */
 
 /* ---- per directory ---- */
 
@@ -32,7 +33,7 @@ void *xl_config_create_dir(apr_pool_t *p, char *dir)
     xl_dir_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
 
     (void)dir;
-    conf->inherit = -1;
+    conf->inherit = conf->backend_rate = -1;
     return conf;
 }
 
@@ -44,7 +45,7 @@ static bool says_nothing(const xl_dir_conf_t *conf)
         if (conf->exceeded[i].kind != XL_ACT_DEFAULT)
             return false;
     return !conf->limits && !conf->exempts && conf->exceeded_any.kind == XL_ACT_DEFAULT && conf->inherit < 0 &&
-           conf->headers == XL_HEADERS_UNSET;
+           conf->backend_rate < 0 && conf->headers == XL_HEADERS_UNSET;
 }
 
 static apr_array_header_t *outer_then_inner(apr_pool_t *p, apr_array_header_t *outer, apr_array_header_t *inner)
@@ -81,6 +82,8 @@ void *xl_config_merge_dir(apr_pool_t *p, void *basev, void *addv)
         conf->inherit = base->inherit >= 0 ? base->inherit : add->inherit;
     }
     merge_exceeded(conf, base, add);
+    if (add->backend_rate < 0)
+        conf->backend_rate = base->backend_rate;
     if (add->headers == XL_HEADERS_UNSET)
         conf->headers = base->headers;
     return conf;
@@ -93,18 +96,16 @@ xl_dir_conf_t *xl_config_dir(ap_conf_vector_t *per_dir)
 
 const xl_action_t *xl_config_action(const xl_dir_conf_t *conf, const xl_limit_t *limit)
 {
-    static const xl_action_t defaults[XL_DIMS] = {
-        [XL_DIM_QUOTA] = {.kind = XL_ACT_STATUS, .status = HTTP_SERVICE_UNAVAILABLE},
-        [XL_DIM_BANDWIDTH] = {.kind = XL_ACT_PASS}, /* paces; nobody is ever refused by it */
-    };
+    static const xl_action_t paces = {.kind = XL_ACT_PASS}; /* nobody is ever refused by it */
+    static const xl_action_t refuses = {.kind = XL_ACT_STATUS, .status = HTTP_SERVICE_UNAVAILABLE};
 
-    if (limit->dimension == XL_DIM_BANDWIDTH)
-        return &defaults[XL_DIM_BANDWIDTH];
+    if (limit->dimension != XL_DIM_QUOTA)
+        return &paces;
     if (limit->exceeded.kind != XL_ACT_DEFAULT)
         return &limit->exceeded;
     if (conf->exceeded[limit->dimension].kind != XL_ACT_DEFAULT)
         return &conf->exceeded[limit->dimension];
-    return conf->exceeded_any.kind != XL_ACT_DEFAULT ? &conf->exceeded_any : &defaults[limit->dimension];
+    return conf->exceeded_any.kind != XL_ACT_DEFAULT ? &conf->exceeded_any : &refuses;
 }
 
 /* ---- per server ---- */
@@ -129,6 +130,15 @@ void *xl_config_merge_server(apr_pool_t *p, void *basev, void *addv)
     xl_server_conf_t *conf = apr_pmemdup(p, add, sizeof(*add));
 
     conf->engine = base->engine;
+    if (!add->account) {
+        conf->account = base->account;
+        conf->account_file = base->account_file;
+        conf->account_line = base->account_line;
+    }
+    if (!add->prefix_v4) {
+        conf->prefix_v4 = base->prefix_v4;
+        conf->prefix_v6 = base->prefix_v6;
+    }
     return conf;
 }
 
@@ -137,11 +147,22 @@ xl_server_conf_t *xl_config_server(const server_rec *s)
     return ap_get_module_config(s->module_config, &xlimit_module);
 }
 
+int xl_config_prefix(const server_rec *s, bool v6)
+{
+    const xl_server_conf_t *conf = xl_config_server(s);
+
+    if (!conf->prefix_v4)
+        return v6 ? XL_PREFIX_V6 : XL_PREFIX_V4;
+    return v6 ? conf->prefix_v6 : conf->prefix_v4;
+}
+
 /* ---- all limits ---- */
 
 void xl_config_reset(apr_pool_t *pconf)
 {
     registry = apr_array_make(pconf, 16, sizeof(xl_registered_t));
+    sections = apr_array_make(pconf, 16, sizeof(xl_section_t));
+    xl_accounts_reset(pconf);
     xl_zones_reset(pconf);
 }
 
@@ -157,6 +178,23 @@ void xl_config_register(const cmd_parms *cmd, xl_dir_conf_t *scope, xl_limit_t *
 const apr_array_header_t *xl_config_registry(void)
 {
     return registry;
+}
+
+void xl_config_note_section(const cmd_parms *cmd, xl_dir_conf_t *conf)
+{
+    int i;
+
+    if (!cmd->path || xl_command_account(cmd))
+        return;
+    for (i = sections->nelts; i; i--)
+        if (APR_ARRAY_IDX(sections, i - 1, xl_section_t).conf == conf)
+            return;
+    APR_ARRAY_PUSH(sections, xl_section_t) = (xl_section_t){xl_command_place(cmd), cmd->server, conf};
+}
+
+const apr_array_header_t *xl_config_sections(void)
+{
+    return sections;
 }
 
 /* ---- who is who ---- */
@@ -201,6 +239,7 @@ static xl_server_conf_t *conf_of_its_own(apr_pool_t *p, server_rec *s)
         return conf;
     conf = apr_pmemdup(p, conf, sizeof(*conf));
     conf->server = s;
+    conf->apart = false;
     ap_set_module_config(s->module_config, &xlimit_module, conf);
     return conf;
 }
@@ -339,7 +378,11 @@ static void warn_of_zone(void)
 
 int xl_config_check(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_server)
 {
+    int accounts, names;
+
     identify(pconf, ptemp, main_server);
     warn_of_zone();
-    return check_names(ptemp, main_server);
+    accounts = xl_accounts_apply(pconf, main_server);
+    names = check_names(ptemp, main_server);
+    return accounts == OK ? names : accounts;
 }

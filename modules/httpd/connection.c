@@ -19,6 +19,7 @@
 APLOG_USE_MODULE(xlimit);
 
 #define XL_PIECE_BYTES (UINT64_C(1) << 20) /* so that counters follow a large response */
+#define XL_HEAD_BYTES 8192                 /* more than most heads */
 
 static ap_filter_rec_t *head_handle, *wire_handle, *tail_handle;
 
@@ -27,19 +28,18 @@ xl_conn_t *xl_conn_of(const conn_rec *c)
     return ap_get_module_config(c->conn_config, &xlimit_module);
 }
 
-/* What is in a brigade. */
-typedef struct {
-    uint64_t bytes, file_bytes;
-    bool eor, end, sendfile; /* end: EOS or EOR */
-} content_t;
-
-static void survey(const xl_conn_t *conn, apr_bucket_brigade *bb, content_t *content)
+static void survey(const xl_conn_t *conn, apr_bucket_brigade *bb, xl_content_t *content)
 {
     memset(content, 0, sizeof(*content));
     for (apr_bucket *b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
         if (APR_BUCKET_IS_METADATA(b)) {
             content->eor = content->eor || AP_BUCKET_IS_EOR(b);
             content->end = content->end || content->eor || APR_BUCKET_IS_EOS(b);
+            content->flush = content->flush || APR_BUCKET_IS_FLUSH(b);
+            continue;
+        }
+        if (b->length == (apr_size_t)-1) {
+            content->unknown = true;
             continue;
         }
         content->bytes += b->length;
@@ -90,7 +90,21 @@ static uint64_t head_bytes_of_stream(const request_rec *r)
     return bytes;
 }
 
-static apr_status_t pass(xl_conn_t *conn, apr_bucket_brigade *bb, const content_t *content)
+/* The head of a response comes by itself, and its body right behind it: they are
+ * counted together, unless there is a pace between them. */
+static void count(const xl_conn_t *conn, xl_request_t *xr, const xl_content_t *content)
+{
+    bool headless = conn->primary != conn && !xr->sent_bytes && (content->bytes || content->end);
+    uint64_t bytes = content->bytes + (headless ? head_bytes_of_stream(xr->r) : 0);
+
+    if (!xr->sent_bytes && !xr->uncounted_bytes && !content->end && !content->flush && bytes <= XL_HEAD_BYTES
+        && !xr->down.entered)
+        xr->uncounted_bytes = bytes;
+    else if (bytes || xr->uncounted_bytes)
+        xl_request_sent(xr, bytes);
+}
+
+static apr_status_t pass(xl_conn_t *conn, apr_bucket_brigade *bb, const xl_content_t *content)
 {
     xl_request_t *xr = xl_request_writing(conn);
     uint64_t wire_before;
@@ -101,13 +115,8 @@ static apr_status_t pass(xl_conn_t *conn, apr_bucket_brigade *bb, const content_
         conn->wire_bytes += content->bytes;
     if (xr && xr->r->status == HTTP_SWITCHING_PROTOCOLS)
         xl_request_switching(xr);
-    if (xr) {
-        bool headless = conn->primary != conn && !xr->sent_bytes && (content->bytes || content->end);
-        uint64_t bytes = content->bytes + (headless ? head_bytes_of_stream(xr->r) : 0);
-
-        if (bytes)
-            xl_request_sent(xr, bytes);
-    }
+    if (xr)
+        count(conn, xr, content);
     if (content->eor && xr)
         xr->wire_end = conn->wire_bytes;
 
@@ -134,7 +143,7 @@ static apr_status_t pass(xl_conn_t *conn, apr_bucket_brigade *bb, const content_
 
 apr_status_t xl_conn_pass(xl_conn_t *conn, apr_bucket_brigade *bb)
 {
-    content_t content;
+    xl_content_t content;
 
     survey(conn, bb, &content);
     return pass(conn, bb, &content);
@@ -146,6 +155,7 @@ static apr_status_t pass_in_pieces(xl_conn_t *conn, apr_bucket_brigade *bb)
 {
     apr_bucket_brigade *rest = xl_hold_chunk(conn); /* nothing is held: it is free */
     apr_status_t rv = APR_SUCCESS;
+    xl_content_t content;
 
     while (rv == APR_SUCCESS && left_in(bb) > XL_PIECE_BYTES) {
         apr_bucket *after;
@@ -159,6 +169,11 @@ static apr_status_t pass_in_pieces(xl_conn_t *conn, apr_bucket_brigade *bb)
         rv = xl_conn_pass(conn, bb);
         apr_brigade_cleanup(bb);
         APR_BRIGADE_CONCAT(bb, rest);
+        if (rv == APR_SUCCESS && conn->writing && xl_pace_wanted(conn->writing)) {
+            /* A quota was used up on the way, and has a speed for that. */
+            survey(conn, bb, &content);
+            return xl_pace_hold(conn, bb, &content);
+        }
     }
     return rv == APR_SUCCESS ? xl_conn_pass(conn, bb) : rv;
 }
@@ -179,24 +194,31 @@ static bool may_hold_unpaced(const xl_conn_t *conn)
 }
 
 /* Every bucket's length is known here. */
-static apr_status_t head_known(ap_filter_t *f, apr_bucket_brigade *bb)
+static apr_status_t head_known(xl_conn_t *conn, apr_bucket_brigade *bb, const xl_content_t *content)
 {
-    xl_conn_t *conn = f->ctx;
     const xl_request_t *xr = xl_request_writing(conn);
-    content_t content;
+    bool holds = !APR_BRIGADE_EMPTY(conn->held);
 
-    if (!APR_BRIGADE_EMPTY(conn->held) || (xr && xl_pace_wanted(xr) && !is_interim(conn->r)))
-        return xl_pace_hold(conn, bb);
-    survey(conn, bb, &content);
-    if (content.file_bytes > XL_PIECE_BYTES)
-        return content.sendfile && may_hold_unpaced(conn) ? xl_pace_hold(conn, bb) : pass_in_pieces(conn, bb);
-    return pass(conn, bb, &content);
+    if (holds || (content->bytes && xr && xl_pace_wanted(xr) && !is_interim(conn->r)))
+        return xl_pace_hold(conn, bb, content);
+    if (content->file_bytes > XL_PIECE_BYTES)
+        return content->sendfile && may_hold_unpaced(conn) ? xl_pace_hold(conn, bb, content) : pass_in_pieces(conn, bb);
+    return pass(conn, bb, content);
+}
+
+static apr_status_t head_piece(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    xl_content_t content;
+
+    survey(f->ctx, bb, &content);
+    return head_known(f->ctx, bb, &content);
 }
 
 static apr_status_t head_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     xl_conn_t *conn = f->ctx;
     conn_rec *c = f->c;
+    xl_content_t content;
 
     if (APR_BRIGADE_EMPTY(bb))
         return ap_pass_brigade(f->next, bb);
@@ -214,7 +236,8 @@ static apr_status_t head_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     if (conn->multiplexed)
         return ap_pass_brigade(f->next, bb);
 
-    return xl_wait_split(f, bb, head_known);
+    survey(conn, bb, &content);
+    return content.unknown ? xl_wait_split(f, bb, head_piece) : head_known(conn, bb, &content);
 }
 
 static apr_status_t wire_filter(ap_filter_t *f, apr_bucket_brigade *bb)

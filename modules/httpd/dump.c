@@ -136,24 +136,32 @@ static const char *quota_text(apr_pool_t *p, const xl_dir_conf_t *conf, const xl
                              ? apr_psprintf(p, "%" APR_UINT64_T_FMT "r", (apr_uint64_t)limit->amount)
                              : size_text(p, limit->amount);
     const char *slice = limit->slice_ms ? apr_pstrcat(p, " slice=", time_text(p, limit->slice_ms), NULL) : "";
+    const xl_action_t *action = conf ? xl_config_action(conf, limit) : &limit->exceeded;
+    const char *exceeded = "";
 
+    if (action->kind != XL_ACT_DEFAULT)
+        exceeded = apr_pstrcat(p, " exceeded=", quoted(p, xl_config_action_text(p, action)), NULL);
     return apr_pstrcat(p, "XLimitQuota all ", amount, " ", xl_config_period_text(p, &limit->period), slice,
-                       warn_text(p, limit), " exceeded=", quoted(p, xl_config_action_text(p, xl_config_action(conf, limit))), NULL);
+                       warn_text(p, limit), exceeded, NULL);
 }
 
-static const char *bandwidth_text(apr_pool_t *p, const xl_limit_t *limit)
+static const char *rate_limit_text(apr_pool_t *p, const xl_limit_t *limit)
 {
-    bool session = limit->key == XL_KEY_SESSION;
-    const char *after = session ? apr_pstrcat(p, " after=", size_text(p, limit->after_bytes), NULL) : "";
+    static const char *const keys[] = {
+        [XL_KEY_ALL] = "all ", [XL_KEY_SESSION] = "session ", [XL_KEY_CLIENT] = "client "
+    };
+    const char *directive = limit->dimension == XL_DIM_UPLOAD ? "XLimitUpload " : "XLimitBandwidth ";
+    const char *after =
+        limit->key == XL_KEY_SESSION ? apr_pstrcat(p, " after=", size_text(p, limit->after_bytes), NULL) : "";
 
-    return apr_pstrcat(p, "XLimitBandwidth ", session ? "session " : "all ", rate_text(p, limit->rate),
+    return apr_pstrcat(p, directive, keys[limit->key], rate_text(p, limit->rate),
                        " burst=", size_text(p, limit->burst_bytes), after, NULL);
 }
 
 const char *xl_config_line(apr_pool_t *p, const xl_dir_conf_t *conf, const xl_limit_t *limit)
 {
     static const char *const modes[] = {"enforce", "dry-run", "off"};
-    const char *text = limit->dimension == XL_DIM_QUOTA ? quota_text(p, conf, limit) : bandwidth_text(p, limit);
+    const char *text = limit->dimension == XL_DIM_QUOTA ? quota_text(p, conf, limit) : rate_limit_text(p, limit);
     const char *when = limit->when ? apr_pstrcat(p, " when=", quoted(p, limit->when_text), NULL) : "";
     const char *scope = limit->scope_server ? " scope=server" : "";
 
@@ -197,6 +205,13 @@ static void dump_limit(const dump_t *dump, const xl_dir_conf_t *conf, const xl_l
                     inherited ? ", inherited from the main server" : "", xl_config_line(dump->pool, conf, limit));
 }
 
+static void dump_exempt(const dump_t *dump, const xl_exempt_t *exempt)
+{
+    apr_file_printf(dump->out, "    # %s:%d\n    XLimitExempt %s%s\n", exempt->file, exempt->line,
+                    exempt->handler ? "handler=" : "when=",
+                    quoted(dump->pool, exempt->handler ? exempt->handler : exempt->when_text));
+}
+
 static void dump_action(const dump_t *dump, const char *what, const xl_action_t *action)
 {
     if (action->kind != XL_ACT_DEFAULT)
@@ -212,14 +227,15 @@ static void dump_rest(const dump_t *dump, const xl_dir_conf_t *conf)
     for (i = 0; conf->exempts && i < conf->exempts->nelts; i++) {
         const xl_exempt_t *exempt = &APR_ARRAY_IDX(conf->exempts, i, xl_exempt_t);
 
-        apr_file_printf(dump->out, "    # %s:%d\n    XLimitExempt %s%s\n", exempt->file, exempt->line,
-                        exempt->handler ? "handler=" : "when=",
-                        quoted(dump->pool, exempt->handler ? exempt->handler : exempt->when_text));
+        if (!exempt->account)
+            dump_exempt(dump, exempt);
     }
     dump_action(dump, "quota", &conf->exceeded[XL_DIM_QUOTA]);
     dump_action(dump, "any", &conf->exceeded_any);
     if (conf->headers != XL_HEADERS_UNSET)
         apr_file_printf(dump->out, "    XLimitHeaders %s\n", headers[conf->headers]);
+    if (conf->backend_rate >= 0)
+        apr_file_printf(dump->out, "    XLimitBackendRate %s\n", conf->backend_rate ? "On" : "Off");
     if (conf->inherit >= 0)
         apr_file_printf(dump->out, "    XLimitInherit %s\n", conf->inherit ? "On" : "Off");
 }
@@ -235,26 +251,43 @@ static bool stands_in_main(const dump_t *dump, const xl_limit_t *limit)
     return false;
 }
 
-/* Sections whose limits the server has: its own and the main server's. */
+/* Of the main server the virtual hosts have, too. */
 static void dump_sections(const dump_t *dump, server_rec *s)
 {
-    const apr_array_header_t *all = xl_config_registry();
-    xl_dir_conf_t *last = NULL, *merged = NULL;
-    int i;
+    const apr_array_header_t *all = xl_config_sections();
+    int i, j;
 
     for (i = 0; i < all->nelts; i++) {
-        const xl_registered_t *entry = &APR_ARRAY_IDX(all, i, xl_registered_t);
+        const xl_section_t *section = &APR_ARRAY_IDX(all, i, xl_section_t);
+        const apr_array_header_t *limits = section->conf->limits;
+        xl_dir_conf_t *merged;
 
-        if (!*entry->limit->place || (entry->server != s && entry->server != dump->main_server))
+        if (section->server != s && section->server != dump->main_server)
             continue;
-        if (entry->scope != last) {
-            last = entry->scope;
-            merged = xl_config_merge_dir(dump->pool, xl_config_dir(s->lookup_defaults), last);
-            apr_file_printf(dump->out, "  # <%s>\n", entry->limit->place);
-            dump_rest(dump, last);
-        }
-        dump_limit(dump, merged, entry->limit, entry->server != s);
+        merged = xl_config_merge_dir(dump->pool, xl_config_dir(s->lookup_defaults), section->conf);
+        apr_file_printf(dump->out, "  # <%s>\n", section->place);
+        dump_rest(dump, section->conf);
+        for (j = 0; limits && j < limits->nelts; j++)
+            dump_limit(dump, merged, APR_ARRAY_IDX(limits, j, const xl_limit_t *), section->server != s);
     }
+}
+
+/* What the section of its account gives a server: a comment, since reading
+ * XLimitAccount again gives it, too. */
+static void dump_shared(const dump_t *dump, const xl_dir_conf_t *conf, const xl_limit_t *limit)
+{
+    apr_file_printf(dump->out, "    # %s:%d, of the account %s\n    # %s\n", limit->file, limit->line,
+                    limit->account, xl_config_line(dump->pool, conf, limit));
+}
+
+/* What a server says that no section can. */
+static void dump_host(const dump_t *dump, const xl_server_conf_t *conf)
+{
+    if (conf->account)
+        apr_file_printf(dump->out, "    # %s:%d\n    XLimitAccount %s\n", conf->account_file, conf->account_line,
+                        conf->account);
+    if (conf->prefix_v4)
+        apr_file_printf(dump->out, "    XLimitClientPrefix %d %d\n", conf->prefix_v4, conf->prefix_v6);
 }
 
 static void dump_server(const dump_t *dump, server_rec *s)
@@ -267,13 +300,40 @@ static void dump_server(const dump_t *dump, server_rec *s)
                         s->defn_line_number);
     else
         apr_file_printf(dump->out, "\n# %s: main server\n", xl_config_server(s)->identity);
+    dump_host(dump, xl_config_server(s));
     dump_rest(dump, conf);
     for (i = 0; conf->limits && i < conf->limits->nelts; i++) {
         const xl_limit_t *limit = APR_ARRAY_IDX(conf->limits, i, xl_limit_t *);
 
-        dump_limit(dump, conf, limit, s->is_virtual && stands_in_main(dump, limit));
+        if (limit->account)
+            dump_shared(dump, conf, limit);
+        else
+            dump_limit(dump, conf, limit, s->is_virtual && stands_in_main(dump, limit));
     }
     dump_sections(dump, s);
+}
+
+/* As written, but for XLimitExceeded: its limits have that as exceeded=. */
+static void dump_account(const dump_t *dump, const xl_account_t *account)
+{
+    const xl_dir_conf_t *conf = account->conf;
+    int i;
+
+    apr_file_printf(dump->out, "\n# %s:%d\n<XLimitAccount %s>\n", account->file, account->line, account->name);
+    for (i = 0; conf->exempts && i < conf->exempts->nelts; i++)
+        dump_exempt(dump, &APR_ARRAY_IDX(conf->exempts, i, xl_exempt_t));
+    for (i = 0; conf->limits && i < conf->limits->nelts; i++)
+        dump_limit(dump, NULL, APR_ARRAY_IDX(conf->limits, i, xl_limit_t *), false);
+    apr_file_printf(dump->out, "</XLimitAccount>\n");
+}
+
+static void dump_accounts(const dump_t *dump)
+{
+    const apr_array_header_t *all = xl_config_accounts();
+    int i;
+
+    for (i = 0; i < all->nelts; i++)
+        dump_account(dump, &APR_ARRAY_IDX(all, i, xl_account_t));
 }
 
 /* In the order of the file: httpd lists virtual hosts last first. */
@@ -293,6 +353,7 @@ void xl_config_dump(apr_pool_t *pconf, server_rec *main_server)
         return;
     apr_file_printf(dump.out, "# mod_xlimit: the configuration as it was understood\n");
     dump_engine(&dump, xl_config_server(main_server)->engine);
+    dump_accounts(&dump);
     dump_server(&dump, main_server);
     dump_hosts(&dump, main_server->next);
 }

@@ -9,6 +9,7 @@
 
 #include "mod_xlimit.h"
 #include "xl_config.h"
+#include "xl_conn.h"
 #include "xl_segment.h"
 
 #include "apr_strings.h"
@@ -56,6 +57,7 @@ static void fill_vhost(const fill_t *fill, xl_snap_vhost_t *row, const server_re
     size_t i;
 
     row->vhost = conf->identity;
+    row->account = conf->account;
     if (!entry)
         return;
     row->requests = load(&entry->requests);
@@ -96,7 +98,8 @@ static xl_snap_limit_t *new_limit(fill_t *fill)
         .used = XL_ABSENT, .amount = XL_ABSENT, .percent = XL_ABSENT, .left = XL_ABSENT, .released = XL_ABSENT,
         .projected = XL_ABSENT, .previous = XL_ABSENT, .period_start_s = XL_ABSENT, .period_end_s = XL_ABSENT,
         .slice_s = XL_ABSENT, .burst_bytes = XL_ABSENT, .after_bytes = XL_ABSENT, .active = XL_ABSENT,
-        .refusing_since_s = XL_ABSENT, .suppressed = XL_ABSENT, .warn_least = XL_ABSENT, .vhost_row = XL_ABSENT,
+        .requests = XL_ABSENT, .bytes = XL_ABSENT, .refusing_since_s = XL_ABSENT, .suppressed = XL_ABSENT,
+        .warn_least = XL_ABSENT, .vhost_row = XL_ABSENT,
     };
     return row;
 }
@@ -120,7 +123,7 @@ static void fill_usage(const fill_t *fill, xl_snap_limit_t *row, const xl_limit_
 
 static void fill_quota(const fill_t *fill, xl_snap_limit_t *row, const xl_limit_t *limit, const xl_entry_t *entry)
 {
-    row->requests = limit->unit == XL_UNIT_REQUESTS;
+    row->in_requests = limit->unit == XL_UNIT_REQUESTS;
     row->amount = limit->amount;
     row->period = xl_config_period_text(fill->pool, &limit->period);
     row->slice_s = limit->slice_ms ? limit->slice_ms / 1000 : XL_ABSENT;
@@ -129,20 +132,23 @@ static void fill_quota(const fill_t *fill, xl_snap_limit_t *row, const xl_limit_
     fill_usage(fill, row, limit, entry);
 }
 
-static void fill_bandwidth(xl_snap_limit_t *row, const xl_limit_t *limit)
+static void fill_rate(xl_snap_limit_t *row, const xl_limit_t *limit)
 {
     row->rate = limit->rate;
     row->burst_bytes = limit->burst_bytes;
     row->after_bytes = limit->key == XL_KEY_SESSION ? limit->after_bytes : XL_ABSENT;
 }
 
-static void fill_counters(const fill_t *fill, xl_snap_limit_t *row, const xl_entry_t *entry)
+/* A rate refuses nobody. */
+static void fill_counters(const fill_t *fill, xl_snap_limit_t *row, const xl_entry_t *entry, bool is_quota)
 {
     uint64_t since_ms = load(&entry->refusing_since_ms);
 
-    if (atomic_load_explicit(&entry->kind, memory_order_relaxed) == XL_ENTRY_BANDWIDTH)
+    if (!is_quota) {
         row->active = xl_entry_active(fill->ledger, entry);
-    if (since_ms) {
+        row->requests = load(&entry->requests);
+        row->bytes = load(&entry->sent_bytes);
+    } else if (since_ms) {
         row->refusing_since_s = since_ms / 1000;
         row->suppressed = load(&entry->suppressed);
     }
@@ -153,7 +159,7 @@ static const xl_dir_conf_t *resolved(const fill_t *fill, const xl_registered_t *
 {
     xl_dir_conf_t *base = xl_config_dir(s->lookup_defaults);
 
-    return *r->limit->place ? xl_config_merge_dir(fill->pool, base, r->scope) : base;
+    return *r->limit->place && !r->limit->account ? xl_config_merge_dir(fill->pool, base, r->scope) : base;
 }
 
 static void fill_limit(fill_t *fill, const xl_registered_t *r, size_t vhost_row, bool own)
@@ -164,6 +170,7 @@ static void fill_limit(fill_t *fill, const xl_registered_t *r, size_t vhost_row,
     xl_snap_limit_t *row = new_limit(fill);
 
     row->name = limit->name;
+    row->account = limit->account;
     row->place = *limit->place ? limit->place : NULL;
     row->dimension = xl_snapshot_dimension(limit->dimension);
     row->key = xl_snapshot_key(limit->key);
@@ -179,10 +186,10 @@ static void fill_limit(fill_t *fill, const xl_registered_t *r, size_t vhost_row,
         fill_quota(fill, row, limit, entry);
         row->action = xl_config_action_text(fill->pool, xl_config_action(resolved(fill, r, s), limit));
     } else {
-        fill_bandwidth(row, limit);
+        fill_rate(row, limit);
     }
     if (entry)
-        fill_counters(fill, row, entry);
+        fill_counters(fill, row, entry, limit->dimension == XL_DIM_QUOTA);
 }
 
 /* Whether requests of the server can meet the limit: XLimitInherit Off of a
@@ -190,8 +197,11 @@ static void fill_limit(fill_t *fill, const xl_registered_t *r, size_t vhost_row,
 static bool applies(const xl_registered_t *r, const server_rec *s)
 {
     const xl_dir_conf_t *conf = xl_config_dir(s->lookup_defaults);
+    const char *account = xl_config_server(s)->account;
     int i;
 
+    if (r->limit->account)
+        return account && !strcmp(account, r->limit->account);
     if (r->server == s)
         return true;
     if (r->server->is_virtual)
@@ -217,13 +227,15 @@ static void note_entries(const fill_t *fill, const xl_limit_t *limit)
     }
 }
 
-/* One row for each counter; one for what has none or is shared by all. */
+/* One row for each counter; one for what has none or is shared by several, even
+ * when these are no servers at all: an account that nobody uses. */
 static void fill_registered(fill_t *fill, const xl_registered_t *r)
 {
-    bool once = r->limit->scope_server || (r->limit->key == XL_KEY_SESSION && !r->server->is_virtual);
+    const xl_limit_t *limit = r->limit;
+    bool once = limit->scope_server || limit->account || (limit->key == XL_KEY_SESSION && !r->server->is_virtual);
     size_t i;
 
-    note_entries(fill, r->limit);
+    note_entries(fill, limit);
     for (i = 0; i < fill->n; i++) {
         if (!applies(r, fill->servers[i]))
             continue;
@@ -231,6 +243,8 @@ static void fill_registered(fill_t *fill, const xl_registered_t *r)
         if (once)
             return;
     }
+    if (limit->account)
+        fill_limit(fill, r, 0, false);
 }
 
 /* ---- limits from .htaccess ----------------------------------------------- */
@@ -246,9 +260,14 @@ static size_t row_of_vhost(const fill_t *fill, const char *label)
     return fill->n;
 }
 
-/* The ledger knows its name and its counter, not its amount nor its period:
+static xl_dimension_e dimension_of(uint32_t kind)
+{
+    return kind == XL_ENTRY_QUOTA ? XL_DIM_QUOTA : kind == XL_ENTRY_UPLOAD ? XL_DIM_UPLOAD : XL_DIM_BANDWIDTH;
+}
+
+/* The ledger knows its name and its counter, not its key, amount or period:
  * what was used since the counter last began anew is what can be said. */
-static void fill_unregistered(fill_t *fill, const xl_entry_t *entry, bool is_quota)
+static void fill_unregistered(fill_t *fill, const xl_entry_t *entry, xl_dimension_e dimension)
 {
     static const xl_period_t endless = { .kind = XL_PERIOD_TIME, .length_ms = UINT64_C(1) << 47 };
     const char *vhost = apr_pstrndup(fill->pool, entry->vhost, XL_LABEL_MAX - 1);
@@ -260,12 +279,13 @@ static void fill_unregistered(fill_t *fill, const xl_entry_t *entry, bool is_quo
     row->place = *place ? place : NULL;
     row->vhost = strcmp(vhost, "*") ? vhost : NULL;
     row->vhost_row = vhost_row < fill->n ? vhost_row : XL_ABSENT;
-    row->dimension = xl_snapshot_dimension(is_quota ? XL_DIM_QUOTA : XL_DIM_BANDWIDTH);
-    row->key = xl_snapshot_key(XL_KEY_ALL);
+    row->dimension = xl_snapshot_dimension(dimension);
     row->origin = "htaccess";
-    if (is_quota)
+    if (dimension == XL_DIM_QUOTA) {
+        row->key = xl_snapshot_key(XL_KEY_ALL);
         row->used = xl_usage_read(&entry->usage, &endless, fill->now.wall_ms).used;
-    fill_counters(fill, row, entry);
+    }
+    fill_counters(fill, row, entry, dimension == XL_DIM_QUOTA);
 }
 
 /* Returns how many entries count something. */
@@ -281,8 +301,8 @@ static uint64_t fill_rest(fill_t *fill)
         used += kind != XL_ENTRY_FREE;
         if (fill->shown[i] || load(&entry->generation) != generation)
             continue;
-        if (kind == XL_ENTRY_QUOTA || kind == XL_ENTRY_BANDWIDTH)
-            fill_unregistered(fill, entry, kind == XL_ENTRY_QUOTA);
+        if (kind != XL_ENTRY_FREE && kind != XL_ENTRY_SCOPE)
+            fill_unregistered(fill, entry, dimension_of(kind));
     }
     return used;
 }
@@ -332,6 +352,18 @@ static void fill_settings(const fill_t *fill, xl_rows_t *rows)
     *rows = (xl_rows_t){ settings, 6 };
 }
 
+static void fill_keys(xl_snap_server_t *server)
+{
+    const xl_table_t *table = xl_keys_table();
+    xl_table_totals_t totals = { .used = XL_ABSENT, .cells = XL_ABSENT, .evictions = XL_ABSENT };
+
+    if (table)
+        xl_table_totals(table, &totals);
+    server->keys_used = totals.used;
+    server->keys_capacity = totals.cells;
+    server->keys_evicted = totals.evictions;
+}
+
 static uint64_t uptime_s(const fill_t *fill)
 {
     int64_t started_ms;
@@ -359,9 +391,10 @@ void xl_snapshot_fill(xl_snapshot_t *snapshot, apr_pool_t *p, server_rec *main_s
     server->generation = xl_segment_generation();
     server->state = path ? path : "none";
     server->entries_capacity = fill.ledger ? fill.ledger->capacity : 0;
-    snapshot->tables[XL_TABLE_SERVER] = (xl_rows_t){ server, 1 };
-    fill_vhosts(&fill, &snapshot->tables[XL_TABLE_VHOSTS]);
-    fill_limits(&fill, &snapshot->tables[XL_TABLE_LIMITS], &server->entries_used);
-    fill_settings(&fill, &snapshot->tables[XL_TABLE_SETTINGS]);
+    fill_keys(server);
+    snapshot->tables[XL_SHEET_SERVER] = (xl_rows_t){ server, 1 };
+    fill_vhosts(&fill, &snapshot->tables[XL_SHEET_VHOSTS]);
+    fill_limits(&fill, &snapshot->tables[XL_SHEET_LIMITS], &server->entries_used);
+    fill_settings(&fill, &snapshot->tables[XL_SHEET_SETTINGS]);
     xl_snapshot_derive(snapshot);
 }

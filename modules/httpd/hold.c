@@ -9,8 +9,6 @@
 
 #include "http_request.h"
 
-#define XL_CHUNK_MEMORY_BYTES UINT64_C(49152) /* core blocks above FlushMaxThreshold, 64 KB */
-
 /* Says nothing to anybody; ends what TLS would otherwise hold back to make
  * larger records of. */
 static apr_status_t mark_read(apr_bucket *b, const char **data, apr_size_t *length, apr_read_type_e block)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * limits: reads one line of XLimitQuota or XLimitBandwidth into an xl_limit_t:
- * key, amount, then options in any order, each known from xl_options.def and
- * each at most once. A limit that is switched off is read like any other and
- * then dropped. After the line is read the limit never changes. Configuration
- * time, or a .htaccess file in its request's pool; no lock.
+ * limits: reads one line of XLimitQuota, XLimitBandwidth or XLimitUpload into an
+ * xl_limit_t: key, amount, then options in any order, each known from
+ * xl_options.def and each at most once. A limit that is switched off is read
+ * like any other and then dropped. After the line is read the limit changes no
+ * more, but for what its account says of exceeded limits (accounts.c).
+ * Configuration time, or a .htaccess file in its request's pool; no lock.
  */
 #include "xl_commands.h"
 #include "xl_ledger.h"
@@ -15,23 +16,43 @@
 
 APLOG_USE_MODULE(xlimit);
 
-#define NAME_MAX_BYTES 64
+enum {
+    XL_FOR_QUOTA = 1,
+    XL_FOR_SESSION = 2,
+    XL_FOR_CLIENT = 4,
+    XL_FOR_ALL = 8,
+    XL_FOR_RATE = XL_FOR_SESSION | XL_FOR_CLIENT | XL_FOR_ALL,
+    XL_FOR_COUNTED = XL_FOR_QUOTA | XL_FOR_CLIENT | XL_FOR_ALL,
+    XL_FOR_ANY = XL_FOR_QUOTA | XL_FOR_RATE
+};
 
-enum { XL_FOR_QUOTA = 1, XL_FOR_SESSION = 2, XL_FOR_ALL = 4, XL_FOR_ANY = 7 };
+static const struct {
+    const char *name;
+    xl_key_e key;
+    unsigned kind; /* of a bandwidth or upload */
+} keys[] = {
+    {"session", XL_KEY_SESSION, XL_FOR_SESSION},
+    {"client", XL_KEY_CLIENT, XL_FOR_CLIENT},
+    {"all", XL_KEY_ALL, XL_FOR_ALL},
+};
+
+#define KEYS (sizeof(keys) / sizeof(*keys))
 
 typedef struct {
     const cmd_parms *cmd;
     xl_limit_t *limit;
     unsigned kind;      /* the one XL_FOR_ that it is */
+    const char *key;    /* of a bandwidth or upload, in our spelling */
     const char *period; /* as written */
     unsigned seen;      /* bit per option */
 } line_t;
 
-static const char *kind_name(unsigned kind)
+/* "XLimitQuota", "XLimitUpload client" */
+static const char *kind_name(const line_t *line)
 {
-    if (kind == XL_FOR_QUOTA)
-        return "XLimitQuota";
-    return kind == XL_FOR_SESSION ? "XLimitBandwidth session" : "XLimitBandwidth all";
+    const char *directive = line->cmd->cmd->name;
+
+    return line->key ? apr_pstrcat(line->cmd->pool, directive, " ", line->key, NULL) : directive;
 }
 
 static const char *bad_value(const line_t *line, const char *option, const char *value, const char *fault)
@@ -54,13 +75,10 @@ static const char *read_mode(line_t *line, const char *value)
 
 static const char *read_name(line_t *line, const char *value)
 {
-    static const char known[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-    size_t length = strlen(value);
+    const char *fault = xl_command_name_fault(value);
 
-    if (!length || length > NAME_MAX_BYTES || value[strspn(value, known)])
-        return bad_value(line, "name", value, "right would be 1 to 64 letters, digits, dots, hyphens and underscores");
     line->limit->name = value;
-    return NULL;
+    return fault ? bad_value(line, "name", value, fault) : NULL;
 }
 
 static const char *read_when(line_t *line, const char *value)
@@ -79,6 +97,9 @@ static const char *read_scope(line_t *line, const char *value)
         return bad_value(line, "scope", value, "right would be server");
     if (xl_command_runtime(line->cmd))
         return xl_command_error(line->cmd, "scope=server is for the server's configuration, not for .htaccess");
+    if (line->limit->account)
+        return xl_command_error(line->cmd, "scope=server inside <XLimitAccount> says nothing: its limits have one "
+                                           "counter for all its virtual hosts; leave it out");
     if (line->cmd->server->is_virtual)
         return xl_command_error(line->cmd, "scope=server inside <VirtualHost> would count for that host alone; "
                                            "leave it out, or write the limit outside");
@@ -170,16 +191,22 @@ static const char *known_options(const line_t *line)
     return list;
 }
 
-/* "XLimitQuota and XLimitBandwidth all" */
+/* "XLimitQuota, XLimitBandwidth and XLimitUpload with key client or all" */
 static const char *option_is_for(const line_t *line, unsigned kinds)
 {
-    const char *list = NULL;
-    unsigned kind;
+    const char *text = kinds & XL_FOR_QUOTA ? "XLimitQuota, " : "", *with = " with key ";
+    size_t i;
 
-    for (kind = XL_FOR_QUOTA; kind <= XL_FOR_ALL; kind <<= 1)
-        if (kinds & kind)
-            list = list ? apr_pstrcat(line->cmd->pool, list, " and ", kind_name(kind), NULL) : kind_name(kind);
-    return list;
+    if (!(kinds & XL_FOR_RATE))
+        return "XLimitQuota";
+    text = apr_pstrcat(line->cmd->pool, text, "XLimitBandwidth and XLimitUpload", NULL);
+    for (i = 0; i < KEYS && (kinds & XL_FOR_RATE) != XL_FOR_RATE; i++) {
+        if (!(kinds & keys[i].kind))
+            continue;
+        text = apr_pstrcat(line->cmd->pool, text, with, keys[i].name, NULL);
+        with = " or ";
+    }
+    return text;
 }
 
 static const char *read_option(line_t *line, const char *word)
@@ -196,7 +223,7 @@ static const char *read_option(line_t *line, const char *word)
         return xl_command_error(line->cmd, "unknown option \"%s=\"; known here:%s", name, known_options(line));
     if (!(options[i].kinds & line->kind))
         return xl_command_error(line->cmd, "%s= is for %s, not for %s; known here:%s", options[i].name,
-                                option_is_for(line, options[i].kinds), kind_name(line->kind), known_options(line));
+                                option_is_for(line, options[i].kinds), kind_name(line), known_options(line));
     if (line->seen & (1u << i))
         return xl_command_error(line->cmd, "%s= stands there twice", options[i].name);
     line->seen |= 1u << i;
@@ -267,8 +294,8 @@ static const char *default_name(const line_t *line)
     apr_pool_t *p = line->cmd->pool;
     char *period;
 
-    if (line->kind != XL_FOR_QUOTA)
-        return line->kind == XL_FOR_SESSION ? "bandwidth-session" : "bandwidth-all";
+    if (line->key)
+        return apr_pstrcat(p, line->limit->dimension == XL_DIM_UPLOAD ? "upload-" : "bandwidth-", line->key, NULL);
     period = apr_pstrdup(p, line->period);
     ap_str_tolower(period);
     return apr_pstrcat(p, "quota-all-", period, line->limit->unit == XL_UNIT_REQUESTS ? "-requests" : NULL, NULL);
@@ -294,7 +321,8 @@ static void prepare(xl_limit_t *limit)
     uint64_t id[2];
 
     limit->period.mark = xl_period_mark(&limit->period);
-    xl_ledger_id(XL_ENTRY_BANDWIDTH, "session", limit->place, limit->name, id);
+    xl_ledger_id(limit->dimension == XL_DIM_UPLOAD ? XL_ENTRY_UPLOAD : XL_ENTRY_BANDWIDTH, "session", limit->place,
+                 limit->name, id);
     limit->session_key = id[0] | 1;
 }
 
@@ -337,18 +365,19 @@ static const char *required(const line_t *line, const char **args, const char **
     return error;
 }
 
-static const char *begin(line_t *line, cmd_parms *cmd, xl_dimension_e dimension)
+static const char *begin(line_t *line, cmd_parms *cmd, xl_dir_conf_t *conf, xl_dimension_e dimension)
 {
     line->cmd = cmd;
     line->limit = apr_pcalloc(cmd->pool, sizeof(*line->limit));
     line->limit->dimension = dimension;
-    return ap_check_cmd_context(cmd, NOT_IN_LIMIT);
+    line->limit->account = xl_command_account(cmd);
+    return xl_command_in_scope(cmd, conf);
 }
 
 const char *xl_set_quota(cmd_parms *cmd, void *dir, const char *args)
 {
     line_t line = {.kind = XL_FOR_QUOTA};
-    const char *error = begin(&line, cmd, XL_DIM_QUOTA), *word;
+    const char *error = begin(&line, cmd, dir, XL_DIM_QUOTA), *word;
 
     if (error || (error = required(&line, &args, &word, "the key")))
         return error;
@@ -363,20 +392,28 @@ const char *xl_set_quota(cmd_parms *cmd, void *dir, const char *args)
     return add_limit(&line, dir);
 }
 
-const char *xl_set_bandwidth(cmd_parms *cmd, void *dir, const char *args)
+static const char *read_key(line_t *line, const char *word)
+{
+    size_t i;
+
+    for (i = 0; i < KEYS && ap_cstr_casecmp(word, keys[i].name); i++)
+        continue;
+    if (i == KEYS)
+        return xl_command_error(line->cmd, "\"%s\" is not a key of %s; right would be session, client or all", word,
+                                line->limit->dimension == XL_DIM_UPLOAD ? "an upload" : "a bandwidth");
+    line->key = keys[i].name;
+    line->kind = keys[i].kind;
+    line->limit->key = keys[i].key;
+    return NULL;
+}
+
+static const char *set_rate(cmd_parms *cmd, void *dir, const char *args, xl_dimension_e dimension)
 {
     line_t line = {0};
-    const char *error = begin(&line, cmd, XL_DIM_BANDWIDTH), *word, *fault;
+    const char *error = begin(&line, cmd, dir, dimension), *word, *fault;
 
-    if (error || (error = required(&line, &args, &word, "the key")))
+    if (error || (error = required(&line, &args, &word, "the key")) || (error = read_key(&line, word)))
         return error;
-    if (!ap_cstr_casecmp(word, "session"))
-        line.kind = XL_FOR_SESSION;
-    else if (!ap_cstr_casecmp(word, "all"))
-        line.kind = XL_FOR_ALL;
-    else
-        return xl_command_error(cmd, "\"%s\" is not a key of a bandwidth; right would be session or all", word);
-    line.limit->key = line.kind == XL_FOR_SESSION ? XL_KEY_SESSION : XL_KEY_ALL;
     if ((error = required(&line, &args, &word, "the rate")))
         return error;
     fault = xl_units_rate(word, &line.limit->rate);
@@ -384,4 +421,14 @@ const char *xl_set_bandwidth(cmd_parms *cmd, void *dir, const char *args)
         return xl_command_error(cmd, "\"%s\" is not a rate: %s", word, fault);
     error = read_options(&line, args);
     return error ? error : add_limit(&line, dir);
+}
+
+const char *xl_set_bandwidth(cmd_parms *cmd, void *dir, const char *args)
+{
+    return set_rate(cmd, dir, args, XL_DIM_BANDWIDTH);
+}
+
+const char *xl_set_upload(cmd_parms *cmd, void *dir, const char *args)
+{
+    return set_rate(cmd, dir, args, XL_DIM_UPLOAD);
 }

@@ -19,154 +19,34 @@
 
 APLOG_USE_MODULE(xlimit);
 
-#define XL_CHUNK_UNPACED_BYTES (UINT64_C(1) << 20) /* counters follow a large response */
 #define XL_NOTSENT_LEAST_BYTES 16384               /* what may wait in the kernel unsent */
-#define XL_NOTSENT_MOST_BYTES (1 << 20)
 #define XL_GATHER_BYTES 4096
 #define XL_SLEEP_MOST_NS (500 * XL_NS_PER_MS)      /* a sleeper looks up for an aborted connection */
 #define XL_FLUSH_PATIENCE_NS (250 * XL_NS_PER_MS)
+#define XL_NAP_NS (20 * XL_NS_PER_MS)              /* of a thread, for a connection that has no timer */
+#define XL_PROBE_BYTES 512
 #define XL_ROUNDS 32
-
-/* A gauge of this process alone: how many paced responses it has. */
-static _Atomic uint32_t paced_here;
-
-/* ---- levels ---------------------------------------------------------- */
 
 bool xl_pace_wanted(const xl_request_t *xr)
 {
-    return xr->n_levels > 0;
-}
-
-/* The session meter of that limit on the connection; when all are taken the
- * last one is shared, which is stricter, never looser. */
-static xl_session_t *session_of(xl_conn_t *primary, uint64_t key)
-{
-    xl_session_t *session = primary->sessions;
-
-    for (size_t i = 0; i < XL_SESSIONS_MAX; i++) {
-        uint64_t owner = 0;
-
-        session = &primary->sessions[i];
-        if (atomic_compare_exchange_strong(&session->key, &owner, key) || owner == key)
-            break;
-    }
-    return session;
-}
-
-void xl_pace_add_level(xl_request_t *xr, const xl_limit_t *limit, xl_entry_t *entry, xl_rate_t rate)
-{
-    xl_pacing_t *pacing;
-
-    if (xr->n_levels == XL_LEVELS_MAX) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, xr->r,
-                      "xlimit(302): more than %d bandwidth limits apply to one response; %s (%s:%d) and later ones "
-                      "do not take part",
-                      XL_LEVELS_MAX, limit->name, limit->file, limit->line);
-        return;
-    }
-    if (!xr->levels)
-        xr->levels = apr_pcalloc(xr->r->pool, XL_LEVELS_MAX * sizeof(*xr->levels));
-    pacing = &xr->levels[xr->n_levels++];
-    pacing->level.rate = rate;
-    pacing->level.sharers = 1;
-    pacing->level.burst_bytes = limit->burst_bytes;
-    if (entry) {
-        pacing->entry = entry;
-        pacing->level.shared = true;
-        pacing->level.meter = &entry->meter;
-    } else {
-        pacing->session = session_of(xr->conn->primary, limit->session_key);
-        pacing->level.meter = &pacing->session->meter;
-        pacing->free_bytes = limit->after_bytes;
-    }
-}
-
-static uint32_t sharers_of(const xl_pacing_t *p)
-{
-    int32_t sharers;
-
-    if (p->entry)
-        return xl_entry_active(xl_segment_ledger(), p->entry);
-    sharers = atomic_load(&p->session->sharers);
-    return sharers > 0 ? (uint32_t)sharers : 0;
-}
-
-/* Of two that wake a level up at once, both may: it raises the same floor. */
-static void begin(xl_request_t *xr)
-{
-    uint64_t now_ns = xl_now().mono_ns;
-
-    xr->pacing = true;
-    xr->first_chunk = true;
-    xr->paced_since_ns = now_ns;
-    atomic_fetch_add(&paced_here, 1);
-    for (size_t i = 0; i < xr->n_levels; i++) {
-        xl_pacing_t *p = &xr->levels[i];
-        if (sharers_of(p) == 0)
-            xl_slot_wake(&p->level, now_ns);
-        if (p->entry)
-            xl_entry_enter(xl_segment_ledger(), p->entry, xl_segment_row());
-        else
-            atomic_fetch_add(&p->session->sharers, 1);
-    }
-}
-
-/* The levels that take part in the next chunk; *free_bytes is what may go
- * before one that after= leaves out so far joins them. */
-static size_t taking_part(const xl_request_t *xr, xl_level_t *levels, uint64_t *free_bytes)
-{
-    size_t n = 0;
-
-    *free_bytes = UINT64_MAX;
-    for (size_t i = 0; i < xr->n_levels; i++) {
-        const xl_pacing_t *p = &xr->levels[i];
-
-        if (!p->free_bytes)
-            levels[n++] = p->level;
-        else if (p->free_bytes < *free_bytes)
-            *free_bytes = p->free_bytes;
-    }
-    return n;
-}
-
-static void refresh_sharers(xl_request_t *xr)
-{
-    for (size_t i = 0; i < xr->n_levels; i++) {
-        uint32_t sharers = sharers_of(&xr->levels[i]);
-
-        xr->levels[i].level.sharers = sharers > 1 ? sharers : 1;
-    }
+    return xl_levels_bite(&xr->down);
 }
 
 static void give_back(xl_conn_t *conn)
 {
-    xl_level_t levels[XL_LEVELS_MAX];
-    uint64_t unused;
-
     if (conn->reserved && conn->writing)
-        xl_slot_release(levels, taking_part(conn->writing, levels, &unused), conn->slot.bytes);
+        xl_levels_give_back(&conn->writing->down, conn->slot.bytes);
     conn->reserved = false;
 }
 
 void xl_pace_end(xl_request_t *xr)
 {
-    if (!xr->pacing)
-        return;
     if (xr->conn->writing == xr)
         give_back(xr->conn);
-    xr->pacing = false;
     if (xr->conn->unsent_limited && !xr->conn->c->aborted)
         xl_tcp_limit_unsent(xl_park_fd(xr->conn), 0); /* as the system has it, for who comes next */
     xr->conn->unsent_limited = false;
-    atomic_fetch_sub(&paced_here, 1);
-    for (size_t i = 0; i < xr->n_levels; i++) {
-        xl_pacing_t *p = &xr->levels[i];
-
-        if (p->entry)
-            xl_entry_leave(xl_segment_ledger(), p->entry, xl_segment_row());
-        else
-            atomic_fetch_sub(&p->session->sharers, 1);
-    }
+    xl_levels_leave(&xr->down);
 }
 
 /* ---- chunks ---------------------------------------------------------- */
@@ -181,31 +61,21 @@ apr_status_t xl_pace_abandon(xl_conn_t *conn)
     return APR_ECONNABORTED;
 }
 
-static void reserve(xl_conn_t *conn)
+static void reserve(xl_conn_t *conn, uint64_t want, uint64_t most, bool last)
 {
+    xl_levels_t none = { 0 };
     xl_request_t *xr = conn->writing;
-    xl_level_t levels[XL_LEVELS_MAX];
-    xl_slot_ask_t ask = { .want = conn->held_bytes, .cap = xl_hold_most_at_once(conn), .last = conn->held_end };
-    uint64_t now_ns = xl_now().mono_ns, free_bytes = UINT64_MAX;
-    size_t n = 0;
+    xl_slot_ask_t ask = { .want = want, .cap = most, .last = last };
 
-    if (xr && xr->n_levels) {
-        refresh_sharers(xr);
-        n = taking_part(xr, levels, &free_bytes);
-        ask.age_ns = now_ns - xr->paced_since_ns;
-        ask.sessions = paced_here;
-        ask.first = xr->first_chunk;
-        ask.last_due_ns = xr->last_due_ns;
-        xr->first_chunk = xr->first_chunk && !n; /* the first paced one */
-    }
-    if (free_bytes < ask.cap)
-        ask.cap = free_bytes;
-    if (!n && ask.cap > XL_CHUNK_UNPACED_BYTES)
-        ask.cap = XL_CHUNK_UNPACED_BYTES;
-    conn->slot = xl_slot_reserve(levels, n, &ask, now_ns);
-    if (n)
-        xr->last_due_ns = conn->slot.due_ns;
+    if (xr && xl_levels_bite(&xr->down))
+        xl_levels_enter(xr, &xr->down);
+    conn->slot = xl_levels_reserve(xr ? &xr->down : &none, &ask, xl_now().mono_ns);
     conn->reserved = true;
+}
+
+static void reserve_held(xl_conn_t *conn)
+{
+    reserve(conn, conn->held_bytes, xl_hold_most_at_once(conn), conn->held_end);
 }
 
 static apr_status_t write_chunk(xl_conn_t *conn, bool wait_for_client)
@@ -217,18 +87,17 @@ static apr_status_t write_chunk(xl_conn_t *conn, bool wait_for_client)
     rv = xl_hold_take(conn, conn->slot.bytes, xl_hold_chunk(conn));
     if (rv != APR_SUCCESS)
         return rv;
-    if (xr) {
-        for (size_t i = 0; i < xr->n_levels; i++) {
-            xl_pacing_t *p = &xr->levels[i];
-
-            p->free_bytes -= p->free_bytes < conn->slot.bytes ? p->free_bytes : conn->slot.bytes;
-        }
-    }
+    if (xr)
+        xl_levels_moved(&xr->down, conn->slot.bytes);
     conn->reserved = false;
     if (APR_BRIGADE_EMPTY(conn->chunk) || !AP_BUCKET_IS_EOR(APR_BRIGADE_LAST(conn->chunk)))
         APR_BRIGADE_INSERT_TAIL(conn->chunk, wait_for_client ? apr_bucket_flush_create(list) : xl_hold_mark(list));
+    if (xr)
+        xr->down.idle = APR_BRIGADE_EMPTY(conn->held);
     rv = xl_conn_pass(conn, conn->chunk);
     apr_brigade_cleanup(conn->chunk);
+    if (rv != APR_SUCCESS && xr && conn->writing == xr)
+        xl_levels_give_back(&xr->down, conn->slot.bytes);
     if (rv == APR_SUCCESS && APR_BRIGADE_EMPTY(conn->held))
         xl_hold_emptied(conn);
     return rv;
@@ -241,6 +110,19 @@ static apr_status_t write_rest(xl_conn_t *conn)
     return write_chunk(conn, false);
 }
 
+/* The first time that a response has to wait for a slot. A slow reader shall show
+ * as a full socket, after about a chunk, and not take turns into the kernel. */
+static void limit_unsent(xl_conn_t *conn)
+{
+    uint64_t bytes;
+
+    if (!conn->writing || conn->unsent_limited || conn->primary != conn)
+        return;
+    bytes = xl_levels_unsent_bytes(&conn->writing->down);
+    xl_tcp_limit_unsent(xl_park_fd(conn), (int)(bytes > XL_NOTSENT_LEAST_BYTES ? bytes : XL_NOTSENT_LEAST_BYTES));
+    conn->unsent_limited = true;
+}
+
 /* ---- with a thread --------------------------------------------------- */
 
 static bool is_gone(const xl_conn_t *conn)
@@ -248,7 +130,7 @@ static bool is_gone(const xl_conn_t *conn)
     return conn->c->aborted || (conn->c->master && conn->c->master->aborted);
 }
 
-static bool sleep_until(const xl_conn_t *conn, uint64_t due_ns)
+bool xl_pace_sleep(const xl_conn_t *conn, uint64_t due_ns)
 {
     for (;;) {
         uint64_t now_ns = xl_now().mono_ns, left;
@@ -274,11 +156,13 @@ static apr_status_t drain(xl_conn_t *conn, uint64_t keep_memory, bool soon)
         if (!soon && keep_memory && conn->held_memory <= keep_memory)
             return APR_SUCCESS;
         if (!conn->reserved)
-            reserve(conn);
+            reserve_held(conn);
         if (soon && (conn->slot.bytes < conn->held_bytes
                      || conn->slot.due_ns > xl_now().mono_ns + XL_FLUSH_PATIENCE_NS))
             return APR_SUCCESS;
-        if (!sleep_until(conn, conn->slot.due_ns))
+        if (conn->slot.due_ns > xl_now().mono_ns + XL_SLOT_NOW_NS)
+            limit_unsent(conn);
+        if (!xl_pace_sleep(conn, conn->slot.due_ns))
             return xl_pace_abandon(conn);
         rv = write_chunk(conn, true);
         if (rv != APR_SUCCESS) {
@@ -307,6 +191,19 @@ static ap_filter_t *core_filter(xl_conn_t *conn)
     return conn->core;
 }
 
+/* Of a peer that may be gone only the answer to what is sent to it tells. That
+ * need not be a whole chunk, which others could have had: the first one after
+ * its FIN is cut short. */
+static void probe_peer(xl_conn_t *conn)
+{
+    if (!conn->writing || conn->probed || conn->slot.bytes <= XL_PROBE_BYTES
+        || !xl_levels_shared(&conn->writing->down) || !xl_tcp_peer_finished(xl_park_fd(conn)))
+        return;
+    conn->probed = true;
+    xl_levels_give_back(&conn->writing->down, conn->slot.bytes - XL_PROBE_BYTES);
+    conn->slot.bytes = XL_PROBE_BYTES;
+}
+
 /* Lets out what is due now, without waiting for anything. */
 static xl_advance_e advance(xl_conn_t *conn, apr_status_t *rv)
 {
@@ -322,9 +219,10 @@ static xl_advance_e advance(xl_conn_t *conn, apr_status_t *rv)
             *rv = write_rest(conn);
         } else if (*rv == APR_SUCCESS) {
             if (!conn->reserved)
-                reserve(conn);
+                reserve_held(conn);
             if (conn->slot.due_ns > xl_now().mono_ns + XL_SLOT_NOW_NS)
                 return XL_ADVANCE_EARLY;
+            probe_peer(conn);
             *rv = write_chunk(conn, false);
         }
         if (*rv != APR_SUCCESS) {
@@ -333,19 +231,6 @@ static xl_advance_e advance(xl_conn_t *conn, apr_status_t *rv)
         }
     }
     return XL_ADVANCE_MORE;
-}
-
-/* A slow reader shall show as a full socket, after about a chunk. */
-static int unsent_bytes(const xl_request_t *xr)
-{
-    uint64_t least = XL_NOTSENT_MOST_BYTES;
-
-    for (size_t i = 0; i < xr->n_levels; i++) {
-        uint64_t chunk = xl_rate_units(xr->levels[i].level.rate, XL_SLOT_CHUNK_NS) / xr->levels[i].level.sharers;
-
-        least = chunk < least ? chunk : least;
-    }
-    return (int)(least < XL_NOTSENT_LEAST_BYTES ? XL_NOTSENT_LEAST_BYTES : least);
 }
 
 /* Blocks: for an MPM without a way to wait, and for a tunnel, where bytes go both
@@ -358,15 +243,35 @@ static apr_status_t hold_with_thread(xl_conn_t *conn, bool flush)
     return drain(conn, 0, false);
 }
 
-apr_status_t xl_pace_hold(xl_conn_t *conn, apr_bucket_brigade *bb)
+/* The end of a response that is one chunk, due now, as most small ones are: true
+ * when it has been passed on, without being held. */
+static bool pass_whole(xl_conn_t *conn, apr_bucket_brigade *bb, const xl_content_t *content, apr_status_t *rv)
+{
+    uint64_t want = conn->held_bytes + content->bytes;
+
+    if (!content->end || content->eor || !want || want > XL_CHUNK_MEMORY_BYTES || conn->reserved)
+        return false;
+    reserve(conn, want, want, true);
+    if (conn->slot.bytes < want || conn->slot.due_ns > xl_now().mono_ns + XL_SLOT_NOW_NS)
+        return false;
+    conn->reserved = false;
+    if (conn->writing)
+        xl_levels_moved(&conn->writing->down, want);
+    APR_BRIGADE_PREPEND(bb, conn->held);
+    xl_wait_handler_stays(conn); /* and holds nothing */
+    *rv = xl_conn_pass(conn, bb);
+    xl_hold_emptied(conn);
+    return true;
+}
+
+apr_status_t xl_pace_hold(xl_conn_t *conn, apr_bucket_brigade *bb, const xl_content_t *content)
 {
     uint64_t buffer = xl_config_server(ap_server_conf)->engine->buffer_bytes;
-    xl_request_t *xr = conn->writing;
     apr_status_t rv;
     bool flush;
 
-    if (xr && xr->n_levels && !xr->pacing)
-        begin(xr);
+    if (pass_whole(conn, bb, content, &rv))
+        return rv;
     rv = xl_hold_keep(conn, bb, &flush);
     if (rv != APR_SUCCESS)
         return rv;
@@ -395,16 +300,6 @@ xl_advance_e xl_pace_advance(xl_conn_t *conn, uint64_t *due_ns)
     return how;
 }
 
-/* The first time that this response has to wait for a slot. */
-static bool prepare_to_park(xl_conn_t *conn)
-{
-    if (conn->writing && !conn->unsent_limited) {
-        xl_tcp_limit_unsent(xl_park_fd(conn), unsent_bytes(conn->writing));
-        conn->unsent_limited = true;
-    }
-    return xl_park_prepare(conn);
-}
-
 /* What the MPM calls when the connection may be written to. Returns with
  * data_in_output_filters set as long as there is more to come: either the
  * socket is full (the MPM waits for it), or the next slot is not due (the
@@ -418,8 +313,16 @@ apr_status_t xl_pace_tail(xl_conn_t *conn)
     xl_park_leave(conn);
     xl_wait_handler_left(conn);
     how = advance(conn, &rv);
-    if (how == XL_ADVANCE_EARLY && !prepare_to_park(conn))
-        return drain(conn, 0, false);
+    if (how == XL_ADVANCE_EARLY)
+        limit_unsent(conn);
+    if (how == XL_ADVANCE_EARLY && !xl_park_prepare(conn)) {
+        /* No timer: the MPM polls a socket that is always ready, and its
+         * threads, each held for a moment, go round all such connections. */
+        uint64_t now_ns = xl_now().mono_ns, most_ns = now_ns + XL_NAP_NS;
+
+        xl_pace_sleep(conn, conn->slot.due_ns < most_ns ? conn->slot.due_ns : most_ns);
+        how = XL_ADVANCE_MORE;
+    }
     if (how == XL_ADVANCE_EARLY) {
         conn->park_until_ns = conn->slot.due_ns;
         c->cs->sense = CONN_SENSE_WANT_READ;

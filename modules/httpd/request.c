@@ -47,7 +47,11 @@ static apr_status_t settle(void *data)
     xl_request_t *xr = data;
     xl_conn_t *conn = xr->conn;
 
+    if (xr->uncounted_bytes)
+        xl_request_sent(xr, 0);
     xl_pace_end(xr);
+    xl_levels_leave(&xr->up);
+    xl_stream_end(xr);
     xl_spool_end(conn);
     take_back_unsent(xr);
     xl_events_warn(xr);
@@ -144,7 +148,7 @@ static void collect(xl_request_t *xr, request_rec *r, const xl_dir_conf_t *conf)
         xl_limit_t *limit = APR_ARRAY_IDX(conf->limits, i, xl_limit_t *);
         xl_applied_t *applied = &xr->applied[xr->n_applied];
 
-        if (!holds(r, limit->when, true))
+        if ((limit->dimension == XL_DIM_UPLOAD && !ap_request_has_body(r)) || !holds(r, limit->when, true))
             continue;
         applied->entry = limit->key == XL_KEY_SESSION ? NULL : xl_segment_entry(limit, r->server);
         if (!applied->entry && limit->key != XL_KEY_SESSION)
@@ -177,7 +181,7 @@ static void look(xl_request_t *xr, request_rec *r, bool may_refuse, xl_now_t now
     if (!xr->exempt)
         collect(xr, r, conf);
     for (size_t i = 0; !may_refuse && i < xr->n_applied; i++)
-        xr->applied[i].excused = true;
+        xr->applied[i].excused = xr->applied[i].action->kind != XL_ACT_SPEED; /* which refuses nobody */
     do {
         xr->verdict = xl_decide(xr->applied, xr->n_applied, &xr->facts, now);
     } while (xr->verdict.decision == XL_DECISION_REFUSE && excuse(xr, r));
@@ -201,6 +205,17 @@ static void count_decision(xl_request_t *xr)
     }
 }
 
+/* Counted as served so far. */
+void xl_request_refused_late(xl_request_t *xr, request_rec *r)
+{
+    if (xr->scope) {
+        atomic_fetch_sub(&xr->scope->verdicts[xr->verdict.verdict], 1);
+        atomic_fetch_add(&xr->scope->verdicts[XL_VERDICT_REJECTED], 1);
+    }
+    xr->verdict.verdict = XL_VERDICT_REJECTED;
+    xl_respond_environment(xr, r);
+}
+
 /* To HTTP/2: its first stream is this request, and is decided and counted as
  * such; here nothing has happened. */
 void xl_request_switching(xl_request_t *xr)
@@ -209,7 +224,7 @@ void xl_request_switching(xl_request_t *xr)
     if (!xr->active || !ap_find_token(xr->r->pool, apr_table_get(xr->r->headers_in, "Upgrade"), "h2c"))
         return;
     xl_pace_end(xr);
-    xr->n_levels = 0;
+    xr->down.n = 0;
     xl_decide_undo(xr->applied, xr->n_applied, &xr->facts);
     for (size_t i = 0; i < xr->n_applied; i++) {
         if (!xr->applied[i].entry)
@@ -224,18 +239,22 @@ void xl_request_switching(xl_request_t *xr)
     xr->active = false;
 }
 
+/* The speed of a quota is a level from the start, and takes part as long as the
+ * quota is used up. */
 static void add_levels(xl_request_t *xr)
 {
     for (size_t i = 0; i < xr->n_applied; i++) {
         const xl_applied_t *applied = &xr->applied[i];
+        bool speed = applied->limit->dimension == XL_DIM_QUOTA;
 
-        if (applied->limit->mode != XL_MODE_ENFORCE)
+        if (applied->limit->mode != XL_MODE_ENFORCE
+            || (speed && (applied->excused || applied->action->kind != XL_ACT_SPEED)))
             continue;
-        if (applied->limit->dimension == XL_DIM_BANDWIDTH)
-            xl_pace_add_level(xr, applied->limit, applied->entry, applied->limit->rate);
-        else if (applied->over && !applied->excused && applied->action->kind == XL_ACT_SPEED)
-            xl_pace_add_level(xr, applied->limit, applied->entry, applied->action->rate);
+        if (!xl_levels_add(xr, applied->limit->dimension == XL_DIM_UPLOAD ? &xr->up : &xr->down, applied))
+            break;
     }
+    if (xr->own_rate.given && !xr->exempt) /* by a quick handler's response, before any decision */
+        xl_levels_override(xr, &xr->down);
 }
 
 static void decide(xl_request_t *xr, request_rec *r, bool may_refuse)
@@ -300,9 +319,13 @@ int xl_request_decide(request_rec *r)
     decide(xr, r, true);
     xl_respond_environment(xr, r);
     xl_respond_headers(xr, r, xl_config_dir(r->per_dir_config)->headers);
-    if (xr->verdict.decision == XL_DECISION_REFUSE)
+    if (xr->verdict.decision == XL_DECISION_REFUSE) {
+        xl_upload_refuse(r);
         return xl_respond_refuse(xr, r);
+    }
     add_levels(xr);
+    if (xr->up.n)
+        xl_upload_begin(xr, r);
     return DECLINED;
 }
 
@@ -338,28 +361,37 @@ int xl_request_show_again(request_rec *r, int lookup)
     return DECLINED;
 }
 
+/* What an upload's entry counts is received: levels.c does. */
+static bool has_sent_bytes(const xl_applied_t *applied)
+{
+    return applied->entry && applied->limit->dimension != XL_DIM_UPLOAD;
+}
+
 void xl_request_sent(xl_request_t *xr, uint64_t bytes)
 {
+    bytes += xr->uncounted_bytes;
+    xr->uncounted_bytes = 0;
     xr->sent_bytes += bytes;
     if (xr->scope)
         atomic_fetch_add(&xr->scope->sent_bytes, bytes);
     for (size_t i = 0; i < xr->n_applied; i++) {
-        if (xr->applied[i].entry)
+        if (has_sent_bytes(&xr->applied[i]))
             atomic_fetch_add(&xr->applied[i].entry->sent_bytes, bytes);
     }
-    if (xr->n_applied)
-        xl_account(xr->applied, xr->n_applied, bytes, xl_now());
+    xl_account(xr->applied, xr->n_applied, bytes, xl_now());
 }
 
 void xl_request_unsent(xl_request_t *xr, uint64_t bytes)
 {
+    if (xr->uncounted_bytes)
+        xl_request_sent(xr, 0);
     if (bytes > xr->sent_bytes)
         bytes = xr->sent_bytes;
     xr->sent_bytes -= bytes;
     if (xr->scope)
         atomic_fetch_sub(&xr->scope->sent_bytes, bytes);
     for (size_t i = 0; i < xr->n_applied; i++) {
-        if (xr->applied[i].entry)
+        if (has_sent_bytes(&xr->applied[i]))
             atomic_fetch_sub(&xr->applied[i].entry->sent_bytes, bytes);
     }
     xl_account_back(xr->applied, xr->n_applied, bytes, xl_now());

@@ -11,6 +11,7 @@
  */
 #include "xl_segment.h"
 
+#include "xl_conn.h"
 #include "xl_segment_start.h"
 
 #include "apr_strings.h"
@@ -50,7 +51,13 @@ xl_now_t xl_now(void)
 
 static xl_entry_e kind_of(const xl_limit_t *limit)
 {
-    return limit->dimension == XL_DIM_QUOTA ? XL_ENTRY_QUOTA : XL_ENTRY_BANDWIDTH;
+    static const xl_entry_e kinds[XL_DIMS] = {
+        [XL_DIM_QUOTA] = XL_ENTRY_QUOTA,
+        [XL_DIM_BANDWIDTH] = XL_ENTRY_BANDWIDTH,
+        [XL_DIM_UPLOAD] = XL_ENTRY_UPLOAD,
+    };
+
+    return kinds[limit->dimension];
 }
 
 static bool has_entry(const xl_limit_t *limit)
@@ -58,9 +65,15 @@ static bool has_entry(const xl_limit_t *limit)
     return limit->key != XL_KEY_SESSION && limit->mode != XL_MODE_OFF;
 }
 
+/* One counter for several servers; it stands in the main one, the first of all. */
+static bool is_shared(const xl_limit_t *limit)
+{
+    return limit->scope_server || limit->account;
+}
+
 static const char *vhost_of(const xl_limit_t *limit, const server_rec *s)
 {
-    return limit->scope_server ? "*" : xl_config_server(s)->identity;
+    return is_shared(limit) ? "*" : xl_config_server(s)->identity;
 }
 
 /* A wish for an entry: who it is, and where its index goes. */
@@ -92,6 +105,8 @@ static void wish_for_limit(apr_array_header_t *wishes, const xl_registered_t *r,
             continue;
         wish_for(wishes, kind_of(limit), vhost_of(limit, s), limit->place, limit->name,
                  &limit->entries[xl_config_server(s)->index]);
+        if (is_shared(limit))
+            return;
     }
 }
 
@@ -251,6 +266,7 @@ void xl_segment_child(apr_pool_t *pchild, server_rec *main_server)
         return;
     }
     own_row = xl_ledger_row_claim(&segment->ledger, (uint32_t)getpid(), segment->generation);
+    xl_keys_gone(own_row); /* a process of the same number may have had it, and died unseen */
     apr_global_mutex_unlock(segment->mutex);
     if (own_row == XL_NO_ROW)
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, main_server, "xlimit(207): %s has rows for %u processes and all are "
@@ -262,7 +278,7 @@ void xl_segment_child_gone(uint32_t pid)
 {
     if (!segment || !segment->ledger.base || apr_global_mutex_trylock(segment->mutex) != APR_SUCCESS)
         return;
-    xl_ledger_row_release(&segment->ledger, pid);
+    xl_ledger_row_release(&segment->ledger, pid, xl_keys_gone);
     apr_global_mutex_unlock(segment->mutex);
 }
 
@@ -270,7 +286,7 @@ void xl_segment_sweep(void)
 {
     if (!segment || !segment->ledger.base || apr_global_mutex_trylock(segment->mutex) != APR_SUCCESS)
         return;
-    xl_ledger_sweep(&segment->ledger, xl_segment_process_exists);
+    xl_ledger_sweep(&segment->ledger, xl_segment_process_exists, xl_keys_gone);
     apr_global_mutex_unlock(segment->mutex);
 }
 
@@ -344,8 +360,10 @@ xl_entry_t *xl_segment_entry(xl_limit_t *limit, const server_rec *s)
 
     if (!segment || !segment->ledger.base || !has_entry(limit))
         return NULL;
+    if (!limit->runtime && !limit->entries)
+        return NULL;
     if (!limit->runtime)
-        return limit->entries ? xl_ledger_entry(&segment->ledger, limit->entries[xl_config_server(s)->index]) : NULL;
+        return xl_ledger_entry(&segment->ledger, limit->entries[is_shared(limit) ? 0 : xl_config_server(s)->index]);
     vhost = vhost_of(limit, s);
     xl_ledger_id(kind_of(limit), vhost, limit->place, limit->name, id);
     entry = xl_ledger_entry(&segment->ledger, xl_ledger_find(&segment->ledger, id));

@@ -10,6 +10,7 @@
  */
 #include "xl_segment_start.h"
 
+#include "xl_conn.h"
 #include "xl_segment.h"
 
 #include "ap_mpm.h"
@@ -46,7 +47,7 @@ static uint32_t rows_needed(void)
 
 bool xl_segment_need(xl_segment_need_t *need, const xl_engine_conf_t *engine, uint32_t entries, server_rec *s)
 {
-    size_t least;
+    size_t keys = xl_keys_wanted() ? XL_KEYS_LEAST * XL_KEY_BYTES : 0, least;
 
     need->default_path = !engine->state_file;
     need->path = engine->state_file ? engine->state_file : DEFAULT_STATE_FILE;
@@ -56,13 +57,18 @@ bool xl_segment_need(xl_segment_need_t *need, const xl_engine_conf_t *engine, ui
     need->capacity = 2 * entries > LEAST_CAPACITY ? 2 * entries : LEAST_CAPACITY;
     if (!engine->memory_bytes)
         return true;
-    need->capacity = xl_ledger_capacity(need->rows, (size_t)engine->memory_bytes);
-    least = xl_ledger_size(need->rows, entries);
-    if (need->capacity >= entries)
+    least = xl_ledger_size(need->rows, entries) + keys;
+    if (engine->memory_bytes >= least) {
+        /* With keys the ledger has what it would have anyway, and the table the rest. */
+        uint32_t most = xl_ledger_capacity(need->rows, (size_t)engine->memory_bytes - keys);
+
+        need->capacity = keys && need->capacity < most ? need->capacity : most;
         return true;
+    }
     ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "xlimit(221): XLimitMemory is %" APR_UINT64_T_FMT " bytes, but the %u "
-                 "counters of this configuration take %" APR_SIZE_T_FMT " bytes; raise XLimitMemory to at least that, "
-                 "or leave it out", (apr_uint64_t)engine->memory_bytes, entries, least);
+                 "counters of this configuration%s take %" APR_SIZE_T_FMT " bytes; raise XLimitMemory to at least "
+                 "that, or leave it out", (apr_uint64_t)engine->memory_bytes, entries,
+                 keys ? " and the least table of clients" : "", least);
     return false;
 }
 
@@ -172,10 +178,10 @@ static bool take_over(xl_segment_t *segment, const xl_segment_need_t *need, apr_
     if (segment->file.orphans) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(225): children of an earlier server still serve and count "
                      "in %s; going on beside them", segment->path);
-        xl_ledger_sweep(&segment->ledger, xl_segment_process_exists);
+        xl_ledger_sweep(&segment->ledger, xl_segment_process_exists, NULL);
         return enlarge(segment, need, ptemp, s);
     }
-    xl_ledger_sweep(&segment->ledger, nobody_exists);
+    xl_ledger_sweep(&segment->ledger, nobody_exists, NULL);
     xl_ledger_rebase(&segment->ledger, boot_id(ptemp));
     if (segment->ledger.rows < need->rows)
         return rebuild(segment, need, ptemp, s);

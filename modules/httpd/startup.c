@@ -26,9 +26,9 @@ static bool paces(void)
     const apr_array_header_t *registry = xl_config_registry();
 
     for (int i = 0; i < registry->nelts; i++) {
-        const xl_limit_t *limit = APR_ARRAY_IDX(registry, i, xl_registered_t).limit;
+        const xl_registered_t *r = &APR_ARRAY_IDX(registry, i, xl_registered_t);
 
-        if (limit->dimension == XL_DIM_BANDWIDTH || limit->exceeded.kind == XL_ACT_SPEED)
+        if (r->limit->dimension == XL_DIM_BANDWIDTH || xl_config_action(r->scope, r->limit)->kind == XL_ACT_SPEED)
             return true;
     }
     return false;

@@ -30,6 +30,13 @@ bool xl_tcp_acknowledged(int fd, uint64_t *bytes)
     return true;
 }
 
+bool xl_tcp_peer_finished(int fd)
+{
+    char byte;
+
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 #else
 
 void xl_tcp_limit_unsent(int fd, int bytes)
@@ -42,6 +49,12 @@ bool xl_tcp_acknowledged(int fd, uint64_t *bytes)
 {
     (void)fd;
     (void)bytes;
+    return false;
+}
+
+bool xl_tcp_peer_finished(int fd)
+{
+    (void)fd;
     return false;
 }
 

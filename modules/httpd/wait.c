@@ -185,7 +185,7 @@ void xl_wait_insert_filter(request_rec *r)
 {
     const xl_request_t *xr = r->main ? NULL : xl_request_of(r);
 
-    if (xr && xl_pace_wanted(xr) && xr->conn->async)
+    if (xr && xr->down.n && xr->conn->async)
         ap_add_output_filter_handle(source_handle, NULL, r, r->connection);
 }
 

@@ -111,7 +111,7 @@ static rank_e rank_of(const xl_applied_t *a)
 
     if (a->limit->mode == XL_MODE_OFF)
         return RANK_NONE;
-    if (a->limit->dimension == XL_DIM_BANDWIDTH)
+    if (a->limit->dimension != XL_DIM_QUOTA)
         return dry ? RANK_DRY_PACED : RANK_PACED;
     if (!a->over || a->excused)
         return RANK_NONE;
@@ -328,6 +328,13 @@ void xl_account_back(const xl_applied_t *list, size_t n, uint64_t bytes, xl_now_
             xl_usage_take_back(&entry->usage, bytes,
                                xl_usage_read(&entry->usage, &list[i].limit->period, now.wall_ms).ordinal);
     }
+}
+
+bool xl_quota_over(const xl_limit_t *limit, const xl_entry_t *entry, int64_t wall_ms)
+{
+    quota_t q = quota_at(limit, entry, wall_ms);
+
+    return q.view.used + (limit->unit == XL_UNIT_BYTES ? 1 : 0) > q.allowed;
 }
 
 bool xl_refusal_begins(xl_entry_t *entry, int64_t wall_ms)

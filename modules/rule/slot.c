@@ -59,7 +59,7 @@ static uint64_t shared_share(const xl_level_t *level, const xl_slot_ask_t *ask)
     return most(xl_rate_units(level->rate, XL_SLOT_CHUNK_NS) / most(level->sharers, 1), XL_SLOT_SEGMENTS_BYTES);
 }
 
-static uint64_t chunk_bytes(const xl_level_t *levels, size_t n, const xl_slot_ask_t *ask)
+uint64_t xl_slot_chunk_bytes(const xl_level_t *levels, size_t n, const xl_slot_ask_t *ask)
 {
     uint64_t bytes = ask->cap ? least(ask->cap, ask->want) : ask->want;
     size_t i;
@@ -97,7 +97,7 @@ static uint64_t catch_up_ns(const xl_slot_ask_t *ask, uint64_t now_ns)
 
 xl_slot_t xl_slot_reserve(const xl_level_t *levels, size_t n, const xl_slot_ask_t *ask, uint64_t now_ns)
 {
-    xl_slot_t slot = {.bytes = chunk_bytes(levels, n, ask), .due_ns = now_ns};
+    xl_slot_t slot = {.bytes = xl_slot_chunk_bytes(levels, n, ask), .due_ns = now_ns};
     bool ends = ask->last && slot.bytes == ask->want, begins = ask->first;
     uint64_t late_ns = catch_up_ns(ask, now_ns);
     size_t i;

@@ -249,11 +249,15 @@ static void row_clear(xl_ledger_t *ledger, uint32_t row)
     atomic_store(&row_of(ledger, row)->spooled_bytes, 0);
 }
 
-static void row_free(xl_ledger_t *ledger, uint32_t row)
+/* What the row has here goes at once, the row itself when `gone` is done with it. */
+static bool row_free(xl_ledger_t *ledger, uint32_t row, bool (*gone)(uint32_t row))
 {
     row_clear(ledger, row);
+    if (gone && !gone(row))
+        return false;
     atomic_store(&row_of(ledger, row)->generation, 0);
     atomic_store(&row_of(ledger, row)->pid, 0);
+    return true;
 }
 
 /* The boot id comes last: who dies before it does all of this again. */
@@ -267,7 +271,7 @@ void xl_ledger_rebase(xl_ledger_t *ledger, const char *boot_id)
     for (i = 0; i < used; i++)
         atomic_store(&xl_ledger_entry(ledger, i)->meter.tat_ns, 0);
     for (i = 0; i < ledger->rows; i++)
-        row_free(ledger, i);
+        row_free(ledger, i, NULL);
     memset(noted, 0, sizeof(head_of(ledger)->boot_id));
     strncpy(noted, boot_id, sizeof(head_of(ledger)->boot_id) - 1);
 }
@@ -327,25 +331,23 @@ uint32_t xl_ledger_row_claim(xl_ledger_t *ledger, uint32_t pid, uint64_t generat
     return row;
 }
 
-void xl_ledger_row_release(xl_ledger_t *ledger, uint32_t pid)
+void xl_ledger_row_release(xl_ledger_t *ledger, uint32_t pid, bool (*gone)(uint32_t row))
 {
     uint32_t row = pid ? row_with(ledger, pid) : XL_NO_ROW;
 
     if (row != XL_NO_ROW)
-        row_free(ledger, row);
+        row_free(ledger, row, gone);
 }
 
-uint32_t xl_ledger_sweep(xl_ledger_t *ledger, bool (*alive)(uint32_t pid))
+uint32_t xl_ledger_sweep(xl_ledger_t *ledger, bool (*alive)(uint32_t pid), bool (*gone)(uint32_t row))
 {
     uint32_t i, released = 0;
 
     for (i = 0; i < ledger->rows; i++) {
         uint32_t pid = atomic_load(&row_of(ledger, i)->pid);
 
-        if (!pid || alive(pid))
-            continue;
-        row_free(ledger, i);
-        released++;
+        if (pid && !alive(pid))
+            released += row_free(ledger, i, gone);
     }
     return released;
 }

@@ -88,7 +88,7 @@ static const char *check_entry(const xl_entry_t *entry, size_t at, size_t *offse
     *offset = at + offsetof(xl_entry_t, kind);
     if (kind == XL_ENTRY_FREE)
         return NULL;
-    if (kind > XL_ENTRY_BANDWIDTH)
+    if (kind > XL_ENTRY_UPLOAD)
         return "an entry of unknown kind";
     if ((fault = check_label(entry->vhost, at + offsetof(xl_entry_t, vhost), offset, &cut)) ||
         (fault = check_label(entry->place, at + offsetof(xl_entry_t, place), offset, &cut)) ||

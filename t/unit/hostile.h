@@ -76,9 +76,9 @@ typedef struct {
 } hostile_rows_t;
 
 /* The text k further on in every field of kind text of one row. */
-static inline void hostile_row(xl_table_e table, void *row, size_t k)
+static inline void hostile_row(xl_sheet_e table, void *row, size_t k)
 {
-    const xl_table_t *t = &xl_tables[table];
+    const xl_sheet_t *t = &xl_sheets[table];
     size_t i;
 
     for (i = 0; i < t->n; i++) {
@@ -91,11 +91,11 @@ static inline void hostile_row(xl_table_e table, void *row, size_t k)
 
 static inline void hostile_limit(xl_snap_limit_t *limit, size_t i)
 {
-    bool quota = i % 2 == 0;
+    bool quota = i % 2 == 0, upload = i % 4 == 3;
 
     memset(limit, 0, sizeof *limit);
-    hostile_row(XL_TABLE_LIMITS, limit, i);
-    limit->dimension = xl_snapshot_dimension(quota ? XL_DIM_QUOTA : XL_DIM_BANDWIDTH);
+    hostile_row(XL_SHEET_LIMITS, limit, i);
+    limit->dimension = xl_snapshot_dimension(quota ? XL_DIM_QUOTA : upload ? XL_DIM_UPLOAD : XL_DIM_BANDWIDTH);
     limit->mode = xl_snapshot_mode((xl_mode_e)(i % 3));
     limit->used = quota ? i * 25000000 : XL_ABSENT;
     limit->amount = quota ? 1000000000 : XL_ABSENT;
@@ -104,8 +104,9 @@ static inline void hostile_limit(xl_snap_limit_t *limit, size_t i)
     limit->period_end_s = quota ? 1702592000 : XL_ABSENT;
     limit->slice_s = limit->burst_bytes = limit->after_bytes = XL_ABSENT;
     limit->active = limit->suppressed = i;
+    limit->requests = limit->bytes = quota ? XL_ABSENT : i * 1000;
     limit->refusing_since_s = i % 5 ? XL_ABSENT : 1700500000;
-    limit->requests = i % 4 == 2;
+    limit->in_requests = i % 4 == 2;
     limit->warn_least = 80;
     limit->vhost_row = i;
     if (!quota)
@@ -121,22 +122,23 @@ static inline void hostile_snapshot(xl_snapshot_t *snapshot, hostile_rows_t *row
     for (i = 0; i < HOSTILE_LONG; i++) /* three bytes each, and one byte off the pieces of the renderer */
         hostile_long_utf8[i] = i ? "\342\202\254"[(i - 1) % 3] : 'x';
     memset(rows, 0, sizeof *rows);
-    hostile_row(XL_TABLE_SERVER, &rows->server, 0);
+    hostile_row(XL_SHEET_SERVER, &rows->server, 0);
     rows->server.generated_s = 1701000000;
     rows->server.uptime_s = 93784;
     rows->server.entries_used = 12;
     rows->server.entries_capacity = 1024;
+    rows->server.keys_used = rows->server.keys_capacity = XL_ABSENT;
     for (i = 0; i < HOSTILE_TEXTS; i++) {
-        hostile_row(XL_TABLE_VHOSTS, &rows->vhosts[i], i);
+        hostile_row(XL_SHEET_VHOSTS, &rows->vhosts[i], i);
         rows->vhosts[i].requests = i;
         rows->vhosts[i].sent_bytes = i * i * 1000003;
         hostile_limit(&rows->limits[i], i);
-        hostile_row(XL_TABLE_SETTINGS, &rows->settings[i], i);
+        hostile_row(XL_SHEET_SETTINGS, &rows->settings[i], i);
     }
-    snapshot->tables[XL_TABLE_SERVER] = (xl_rows_t){ &rows->server, 1 };
-    snapshot->tables[XL_TABLE_VHOSTS] = (xl_rows_t){ rows->vhosts, HOSTILE_TEXTS };
-    snapshot->tables[XL_TABLE_LIMITS] = (xl_rows_t){ rows->limits, HOSTILE_TEXTS };
-    snapshot->tables[XL_TABLE_SETTINGS] = (xl_rows_t){ rows->settings, HOSTILE_TEXTS };
+    snapshot->tables[XL_SHEET_SERVER] = (xl_rows_t){ &rows->server, 1 };
+    snapshot->tables[XL_SHEET_VHOSTS] = (xl_rows_t){ rows->vhosts, HOSTILE_TEXTS };
+    snapshot->tables[XL_SHEET_LIMITS] = (xl_rows_t){ rows->limits, HOSTILE_TEXTS };
+    snapshot->tables[XL_SHEET_SETTINGS] = (xl_rows_t){ rows->settings, HOSTILE_TEXTS };
     xl_snapshot_derive(snapshot);
 }
 

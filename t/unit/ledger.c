@@ -169,7 +169,7 @@ static void test_bad_entries(void)
     size_t offset, at;
     bool newer;
 
-    attach(&ledger, "a", 1, 0);
+    xl_ledger_attach(&ledger, XL_ENTRY_UPLOAD, "www.example.org:80", "", "a", 1, 0);
     entry = xl_ledger_entry(&ledger, attach(&ledger, "b", 1, 0));
     at = (size_t)((unsigned char *)entry - ledger.base);
 
@@ -177,7 +177,7 @@ static void test_bad_entries(void)
     ok(xl_ledger_open(&again, ledger.base, ledger.size, &offset, &newer) != NULL, "a label without an end is refused");
     is_u64(offset, at + offsetof(xl_entry_t, place), "at its offset");
     memset(entry->place, 0, XL_LABEL_MAX);
-    atomic_store(&entry->kind, 99);
+    atomic_store(&entry->kind, XL_ENTRY_UPLOAD + 1);
     ok(xl_ledger_open(&again, ledger.base, ledger.size, &offset, &newer) != NULL, "an unknown kind is refused");
     is_u64(offset, at, "at its offset");
     atomic_store(&entry->kind, XL_ENTRY_QUOTA);
@@ -317,12 +317,50 @@ static void test_rows(void)
     is_u64(xl_entry_active(&ledger, entry), 0, "a column below 0 counts against the sum");
     xl_entry_leave(&ledger, entry, second);
     is_u64(xl_entry_active(&ledger, entry), 0, "which never reads below 0");
-    xl_ledger_row_release(&ledger, 100);
-    xl_ledger_row_release(&ledger, 999);
-    xl_ledger_row_release(&ledger, 0);
+    xl_ledger_row_release(&ledger, 100, NULL);
+    xl_ledger_row_release(&ledger, 999, NULL);
+    xl_ledger_row_release(&ledger, 0, NULL);
     is_u64((uint64_t)atomic_load(&entry->active[first]), 0, "releasing repairs the column");
     is_u64(xl_ledger_row_claim(&ledger, 300, 4), first, "and frees the row");
-    is_u64(xl_ledger_sweep(&ledger, all_alive), 0, "sweep leaves who lives");
+    is_u64(xl_ledger_sweep(&ledger, all_alive, NULL), 0, "sweep leaves who lives");
+}
+
+static uint32_t asked_row, asked;
+static bool settled;
+
+static bool ask(uint32_t row)
+{
+    asked_row = row;
+    asked++;
+    return settled;
+}
+
+static bool nobody(uint32_t pid)
+{
+    (void)pid;
+    return false;
+}
+
+/* Rows of the dead that are not settled elsewhere yet. */
+static void test_unsettled(void)
+{
+    xl_ledger_t ledger = fresh(2, 2);
+    xl_entry_t *entry = xl_ledger_entry(&ledger, attach(&ledger, "a", 1, 0));
+    uint32_t first = xl_ledger_row_claim(&ledger, 100, 3);
+
+    xl_ledger_row_claim(&ledger, 200, 4);
+    xl_entry_enter(&ledger, entry, first);
+    settled = false;
+    xl_ledger_row_release(&ledger, 100, ask);
+    ok(asked == 1 && asked_row == first, "who owns a row elsewhere is asked before it is released");
+    is_u64(xl_entry_active(&ledger, entry), 0, "what it was counted for goes at once");
+    is_u64(xl_ledger_row_claim(&ledger, 300, 5), XL_NO_ROW, "but the row stays claimed");
+    is_u64(xl_ledger_sweep(&ledger, all_alive, ask), 0, "a sweep asks nobody of the living");
+    is_u64(xl_ledger_sweep(&ledger, nobody, ask), 0, "and releases none that is not settled");
+    is_u64(asked, 3, "asking for each");
+    settled = true;
+    is_u64(xl_ledger_sweep(&ledger, nobody, ask), 2, "the next one does");
+    is_u64(xl_ledger_row_claim(&ledger, 300, 5), first, "and the row is free");
 }
 
 enum { THREADS = 4, ROUNDS = 20000 };
@@ -423,7 +461,7 @@ static void test_kills(void)
             usleep(50);
         kill(pids[victim], SIGKILL);
         waitpid(pids[victim], NULL, 0);
-        swept += xl_ledger_sweep(&ledger, exists);
+        swept += xl_ledger_sweep(&ledger, exists, NULL);
         too_many += xl_entry_active(&ledger, entry) > CHILDREN - 1;
         pids[victim] = start_child(&ledger, journal, victim);
     }
@@ -438,7 +476,7 @@ static void test_kills(void)
     is_u64(xl_entry_active(&ledger, entry), 0, "in the end nobody is active");
     ok(sent >= counted && sent - counted <= KILLS * CHUNK, "no counted byte is lost (%" PRIu64 " of %" PRIu64 ")", sent,
        counted);
-    is_u64(xl_ledger_sweep(&ledger, exists), CHILDREN, "who left by himself is swept too");
+    is_u64(xl_ledger_sweep(&ledger, exists, NULL), CHILDREN, "who left by himself is swept too");
 }
 
 int main(void)
@@ -455,6 +493,7 @@ int main(void)
     test_copy();
     test_rebase();
     test_rows();
+    test_unsettled();
     test_threads();
     test_kills();
     return done_testing();

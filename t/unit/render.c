@@ -280,15 +280,15 @@ static void check_fields(void)
 #define XL_SETTING_FIELD(member, ...) KIND_OF(((xl_snap_setting_t *)NULL)->member),
 #include "xl_fields.def"
     };
-    xl_table_e t;
+    xl_sheet_e t;
     size_t i, n = 0;
 
-    for (t = 0; t < XL_TABLES; t++) {
-        for (i = 0; i < xl_tables[t].n; i++, n++) {
-            const xl_field_t *field = &xl_tables[t].fields[i];
+    for (t = 0; t < XL_SHEETS; t++) {
+        for (i = 0; i < xl_sheets[t].n; i++, n++) {
+            const xl_field_t *field = &xl_sheets[t].fields[i];
 
-            ok(field->kind == kinds[n], "%s.%s: kind of its member", xl_tables[t].element, field->name);
-            ok(xl_field_find(t, field->name) == field, "%s.%s: its name is its own", xl_tables[t].element, field->name);
+            ok(field->kind == kinds[n], "%s.%s: kind of its member", xl_sheets[t].element, field->name);
+            ok(xl_field_find(t, field->name) == field, "%s.%s: its name is its own", xl_sheets[t].element, field->name);
         }
     }
     is_u64(n, sizeof kinds / sizeof *kinds, "every field is in a table");

@@ -33,7 +33,8 @@ static xl_snap_limit_t quota(const char *vhost, uint64_t row, const char *name, 
         .used = used, .amount = amount, .released = XL_ABSENT, .previous = amount / 3 * 2,
         .period = "month", .period_start_s = 1761955200, .period_end_s = 1764547200,
         .slice_s = XL_ABSENT, .warn = "80,95", .burst_bytes = XL_ABSENT, .after_bytes = XL_ABSENT,
-        .active = XL_ABSENT, .refusing_since_s = XL_ABSENT, .suppressed = XL_ABSENT,
+        .active = XL_ABSENT, .requests = XL_ABSENT, .bytes = XL_ABSENT, .refusing_since_s = XL_ABSENT,
+        .suppressed = XL_ABSENT,
         .action = "redirect https://status.example.org/quota 302", .origin = "config",
         .source = "/etc/apache2/sites-enabled/sites.conf:12", .warn_least = 80, .vhost_row = row,
     };
@@ -51,6 +52,8 @@ static xl_snap_limit_t pace(const char *vhost, uint64_t row, const char *name, c
     limit.rate = (xl_rate_t){ bps, XL_NS_PER_S };
     limit.burst_bytes = 0;
     limit.active = active;
+    limit.requests = 300 * active;
+    limit.bytes = 86400 * bps;
     return limit;
 }
 
@@ -59,14 +62,16 @@ static int sample(const xl_query_t *query)
     xl_snap_server_t server = {
         .version = "0.1.0", .name = "web3.hosting.example", .generated_s = 1763837460, .uptime_s = 788645,
         .generation = 4, .state = "/var/lib/apache2/xlimit/xlimit.state", .entries_used = 11,
-        .entries_capacity = 1024,
+        .entries_capacity = 1024, .keys_used = 20411, .keys_capacity = 65536, .keys_evicted = 0,
     };
     xl_snap_vhost_t vhosts[] = {
-        { "www.example.org:443", 1830412, UINT64_C(812340118222), 212, 0, { 1741201, 88211, 0, 1000, 0, 0, 0 } },
-        { "downloads.example.org:443", 93021, UINT64_C(4997120034111), 96, 0, { 4301, 88211, 402, 107, 0, 0, 0 } },
-        { "shop.example.net:443", 402117, UINT64_C(50000001234), 0, 0, { 395001, 0, 7116, 0, 0, 0, 0 } },
-        { "blog.example.com:80", 18222, UINT64_C(1912345678), 1, 0, { 18222, 0, 0, 0, 0, 12, 0 } },
-        { "intranet.example.org:8080", 12, 91822, 0, 0, { 12, 0, 0, 0, 0, 0, 0 } },
+        { "www.example.org:443", "acme", 1830412, UINT64_C(812340118222), 212, 0,
+          { 1741201, 88211, 0, 1000, 0, 0, 0 } },
+        { "downloads.example.org:443", "acme", 93021, UINT64_C(4997120034111), 96, 0,
+          { 4301, 88211, 402, 107, 0, 0, 0 } },
+        { "shop.example.net:443", NULL, 402117, UINT64_C(50000001234), 0, 0, { 395001, 0, 7116, 0, 0, 0, 0 } },
+        { "blog.example.com:80", NULL, 18222, UINT64_C(1912345678), 1, 0, { 18222, 0, 0, 0, 0, 12, 0 } },
+        { "intranet.example.org:8080", NULL, 12, 91822, 0, 0, { 12, 0, 0, 0, 0, 0, 0 } },
     };
     xl_snap_limit_t limits[] = {
         quota(vhosts[0].vhost, 0, "www-month", UINT64_C(812340118222), UINT64_C(2000000000000)),
@@ -76,6 +81,8 @@ static int sample(const xl_query_t *query)
         pace(vhosts[1].vhost, 1, "iso", "session", 2500000, 96),
         pace(vhosts[1].vhost, 1, "downloads-total", "all", 125000000, 96),
         pace(NULL, XL_ABSENT, "uplink", "all", 1250000000, 309),
+        pace(NULL, XL_ABSENT, "acme-clients", "client", 500000, 41),
+        pace(vhosts[0].vhost, 0, "upload-client", "client", 1000000, 3),
     };
     xl_snap_setting_t settings[] = {
         { "XLimitStateFile", "/var/lib/apache2/xlimit/xlimit.state", "where the counters live over restarts" },
@@ -83,16 +90,19 @@ static int sample(const xl_query_t *query)
         { "XLimitBuffer", "64 kB", "memory for one paced response that is not a file" },
     };
     xl_snapshot_t snapshot = { {
-        [XL_TABLE_SERVER] = { &server, 1 },
-        [XL_TABLE_VHOSTS] = { vhosts, sizeof vhosts / sizeof *vhosts },
-        [XL_TABLE_LIMITS] = { limits, sizeof limits / sizeof *limits },
-        [XL_TABLE_SETTINGS] = { settings, sizeof settings / sizeof *settings },
+        [XL_SHEET_SERVER] = { &server, 1 },
+        [XL_SHEET_VHOSTS] = { vhosts, sizeof vhosts / sizeof *vhosts },
+        [XL_SHEET_LIMITS] = { limits, sizeof limits / sizeof *limits },
+        [XL_SHEET_SETTINGS] = { settings, sizeof settings / sizeof *settings },
     } };
 
     limits[2].refusing_since_s = 1763781722;
-    limits[3].requests = true;
+    limits[3].in_requests = true;
     limits[3].mode = "dry-run";
     limits[4].place = "Location /iso";
+    limits[7].account = "acme";
+    limits[7].place = "XLimitAccount acme";
+    limits[8].dimension = "upload";
     xl_snapshot_derive(&snapshot);
     return xl_render_html(&snapshot, query, &sink);
 }
@@ -112,16 +122,16 @@ static const char *unit_text(const xl_field_t *field)
 static void print_fields(void)
 {
     xl_out_t out;
-    xl_table_e t;
+    xl_sheet_e t;
     size_t i;
 
     xl_out_begin(&out, &sink);
-    for (t = 0; t < XL_TABLES; t++) {
+    for (t = 0; t < XL_SHEETS; t++) {
         xl_out_text(&out, "### Fields of `");
-        xl_out_text(&out, xl_tables[t].list);
+        xl_out_text(&out, xl_sheets[t].list);
         xl_out_text(&out, "`\n\n| field | unit | meaning |\n|---|---|---|\n");
-        for (i = 0; i < xl_tables[t].n; i++) {
-            const xl_field_t *field = &xl_tables[t].fields[i];
+        for (i = 0; i < xl_sheets[t].n; i++) {
+            const xl_field_t *field = &xl_sheets[t].fields[i];
 
             xl_out_text(&out, "| `");
             xl_out_text(&out, field->name);
@@ -131,7 +141,7 @@ static void print_fields(void)
             xl_out_text(&out, field->help);
             xl_out_text(&out, " |\n");
         }
-        xl_out_text(&out, t + 1 < XL_TABLES ? "\n" : "");
+        xl_out_text(&out, t + 1 < XL_SHEETS ? "\n" : "");
     }
     xl_out_end(&out);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What is worked out from the rows of a snapshot: projections, percentages,
- * states and sums; order, filter and cut.
+ * states and sums; order, filter and cut; the words for what a limit is.
  */
 #include "tap.h"
 
@@ -112,7 +112,7 @@ static void check_order(void)
         wrong += many[i].requests != 999 - i;
     is_u64(wrong, 0, "a thousand rows");
     xl_snapshot_top(&s, 3);
-    is_u64(s.tables[XL_TABLE_VHOSTS].n, 3, "top=3");
+    is_u64(s.tables[XL_SHEET_VHOSTS].n, 3, "top=3");
     is_u64(many[2].requests, 997, "are the first three");
 }
 
@@ -125,12 +125,40 @@ static void check_filter(void)
     xl_snapshot_t s = { { { NULL, 0 }, { v, 3 }, { l, 2 }, { NULL, 0 } } };
 
     xl_snapshot_filter(&s, "example.");
-    is_u64(s.tables[XL_TABLE_VHOSTS].n, 2, "two hosts contain it");
+    is_u64(s.tables[XL_SHEET_VHOSTS].n, 2, "two hosts contain it");
     is_str(v[1].vhost, "example.com:80", "in their order");
-    is_u64(s.tables[XL_TABLE_LIMITS].n, 1, "one limit is of such a host");
+    is_u64(s.tables[XL_SHEET_LIMITS].n, 1, "one limit is of such a host");
     is_str(l[0].name, "own", "the one with a host");
     xl_snapshot_filter(&s, "nowhere");
-    is_u64(s.tables[XL_TABLE_VHOSTS].n, 0, "none contains it");
+    is_u64(s.tables[XL_SHEET_VHOSTS].n, 0, "none contains it");
+}
+
+/* ---- words --------------------------------------------------------------- */
+
+static void check_words(void)
+{
+    is_str(xl_snapshot_dimension(XL_DIM_QUOTA), "quota", "a quota");
+    is_str(xl_snapshot_dimension(XL_DIM_BANDWIDTH), "bandwidth", "a bandwidth");
+    is_str(xl_snapshot_dimension(XL_DIM_UPLOAD), "upload", "an upload");
+    is_str(xl_snapshot_key(XL_KEY_ALL), "all", "of all");
+    is_str(xl_snapshot_key(XL_KEY_CLIENT), "client", "of a client");
+    is_str(xl_snapshot_key(XL_KEY_SESSION), "session", "of a session");
+    is_str(xl_snapshot_mode(XL_MODE_DRY_RUN), "dry-run", "in dry run");
+}
+
+/* What makes no sense in a row is absent, and the schema must not ask for it. */
+static void check_absent(void)
+{
+    xl_snap_server_t server = { .keys_used = XL_ABSENT };
+    xl_snap_vhost_t vhost = { .vhost = "a:80" };
+    const xl_field_t *keys = xl_field_find(XL_SHEET_SERVER, "keys_used");
+    const xl_field_t *account = xl_field_find(XL_SHEET_VHOSTS, "account");
+
+    ok(keys && !xl_field_present(keys, &server) && (keys->show & XL_SHOW_MAYBE), "keys_used without a table");
+    ok(account && !xl_field_present(account, &vhost) && (account->show & XL_SHOW_MAYBE), "a host without account");
+    vhost.account = "acme";
+    ok(account && xl_field_present(account, &vhost), "a host with one");
+    ok(!(xl_field_find(XL_SHEET_VHOSTS, "vhost")->show & XL_SHOW_MAYBE), "no host without a name");
 }
 
 int main(void)
@@ -139,5 +167,7 @@ int main(void)
     check_states();
     check_order();
     check_filter();
+    check_words();
+    check_absent();
     return done_testing();
 }

@@ -36,7 +36,8 @@ sub now { clock_gettime(CLOCK_MONOTONIC) }
 
 # ---- one connection ---------------------------------------------------------
 
-# Options: port, tls (1), timeout (30 s for each request), rcvbuf, maxseg.
+# Options: port, to (an IPv4 address, 127.0.0.1), from (the client's own), tls (1),
+# timeout (30 s for each request), rcvbuf, maxseg.
 sub new {
     my ($class, %option) = @_;
     croak 'XL::Client: no port' if !$option{port};
@@ -130,7 +131,7 @@ sub reset {
 sub fetch {
     my ($port, $target, %option) = @_;
     my $client = __PACKAGE__->new(port => $port, map { exists $option{$_} ? ($_ => $option{$_}) : () }
-            qw(tls timeout rcvbuf maxseg));
+            qw(to from tls timeout rcvbuf maxseg));
     my $response = $client->request($option{method} // 'GET', $target, %option);
     $client->disconnect;
     return $response;
@@ -142,7 +143,11 @@ sub open_socket {
     setsockopt $socket, SOL_SOCKET, SO_RCVBUF, $option->{rcvbuf} if $option->{rcvbuf};
     setsockopt $socket, IPPROTO_TCP, TCP_MAXSEG, $option->{maxseg} if $option->{maxseg};
     setsockopt $socket, IPPROTO_TCP, TCP_NODELAY, 1;
-    CORE::connect($socket, pack_sockaddr_in($option->{port}, INADDR_LOOPBACK)) or croak "connect: $!";
+    if ($option->{from}) {
+        bind $socket, pack_sockaddr_in(0, inet_aton($option->{from})) or croak "bind to $option->{from}: $!";
+    }
+    my $to = $option->{to} ? inet_aton($option->{to}) : INADDR_LOOPBACK;
+    CORE::connect($socket, pack_sockaddr_in($option->{port}, $to)) or croak "connect: $!";
     return $socket;
 }
 
@@ -174,15 +179,17 @@ sub request_text {
 # ($downloads, $probes) = fetch_many([{...}, ...], until => 10, probe => {every => 0.1, port => .., path => ..});
 #
 # Each download: port, path (or paths => [...], one after the other on one
-# connection), tls, headers, rcvbuf, maxseg, and
+# connection), to, from, host, tls, headers, rcvbuf, maxseg, and
 #     count      the path so many times                    pipeline  1: all requests at once
+#     reconnect  1: each on a connection of its own
 #     at         begins so many seconds after the call     pause     [[from, to], ...] seconds after its
 #     abort      closes after so many bytes (reset => 1:             begin in which nothing is read
 #                by a reset)                               keep      1: bodies
 #
-# until: everything ends after so many seconds (default 120). A probe is a
-# request on a new connection every so often, while there are downloads; tls
-# and headers as above.
+# until: everything ends after so many seconds (default 120). events: [[seconds,
+# code], ...] runs code so many seconds after the call; downloads wait meanwhile.
+# A probe is a request on a new connection every so often, while there are
+# downloads; tls and headers as above.
 #
 # What comes back is what went in, with
 #     started first ended   times; undef where it did not come to that
@@ -196,6 +203,7 @@ sub fetch_many {
     my $begin = now();
     my $end = $begin + ($option{until} // 120);
     my @waiting = sort { $a->{begin} <=> $b->{begin} } map { prepare($_, $begin) } @$list;
+    my @events = sort { $a->[0] <=> $b->[0] } @{ $option{events} // [] };
     my ($probe, @probes) = ($option{probe});
     my $next_probe = $probe ? $begin : 9e99;
     my %active;
@@ -206,6 +214,7 @@ sub fetch_many {
         last if $now >= $end;
         begin_download(shift @waiting, \%active) while @waiting && $waiting[0]{begin} <= $now;
         last if !@waiting && !grep { !$_->{is_probe} } values %active;
+        (shift @events)->[1]->() while @events && $begin + $events[0][0] <= now();
         if ($now >= $next_probe) {
             push @probes, prepare({ %$probe, is_probe => 1 }, $now);
             begin_download($probes[-1], \%active);
@@ -214,6 +223,7 @@ sub fetch_many {
         my $next = $end;
         $next = $next_probe        if $next_probe < $next;
         $next = $waiting[0]{begin} if @waiting && $waiting[0]{begin} < $next;
+        $next = $begin + $events[0][0] if @events && $begin + $events[0][0] < $next;
         serve_ready(\%active, $next);
     }
     finish($_, \%active, 'until') for values %active;
@@ -234,6 +244,11 @@ sub prepare {
 sub begin_download {
     my ($download, $active) = @_;
     $download->{started} = now();
+    return connect_download($download, $active);
+}
+
+sub connect_download {
+    my ($download, $active) = @_;
     my $socket = $download->{socket} = open_socket($download);
     $socket->blocking(0);
     start_tls($socket) if $download->{tls};
@@ -291,7 +306,7 @@ sub advance {
     }
     if ($download->{phase} eq 'send') {
         my @paths = $download->{pipeline} ? splice @{ $download->{left} } : shift @{ $download->{left} };
-        my $text = join '', map { request_text('GET', $_, headers => $download->{headers}) } @paths;
+        my $text = join '', map { request_text('GET', $_, %{$download}{qw(headers host)}) } @paths;
         my $now = now();
         push @{ $download->{open} }, map { XL::Response->new('GET', $download->{keep}, $now) } @paths;
         my $n = syswrite $download->{socket}, $text;
@@ -324,11 +339,20 @@ sub read_some {
         return finish($download, $active, 'aborted') if $download->{abort} && $download->{bytes} >= $download->{abort};
         if (!@{ $download->{open} }) {
             return finish($download, $active, '') if !@{ $download->{left} };
+            return connect_again($download, $active) if $download->{reconnect};
             $download->{phase} = 'send';
             return advance($download, $active);
         }
     } while $download->{tls}; # a record each: until there is none
     return;
+}
+
+sub connect_again {
+    my ($download, $active) = @_;
+    my $socket = delete $download->{socket};
+    delete $active->{ fileno $socket };
+    close $socket;
+    return connect_download($download, $active);
 }
 
 sub feed {

@@ -6,7 +6,7 @@
 # fail a test.
 #
 #     my $ledger = ledger($path);     version rows boot_id entries
-#     $ledger->{entries}[0]           offset kind vhost place name sent requests active (of all rows)
+#     $ledger->{entries}[0]           offset kind vhost place name sent requests active (of all rows) refusing
 #     patch($path, 8, pack 'L', 2);   reseal($path);   # the checksum of the head is right again
 package XL::Ledger;
 
@@ -23,7 +23,8 @@ our @EXPORT_OK = qw(ledger entry patch reseal);
 
 use constant { HEAD => 4096, ROW => 64, FIXED => 60, BOOT_ID => 64, ENTRY => 640 };
 
-our %AT = (kind => 0, vhost => 32, place => 160, name => 288, tat => 448, requests => 496, sent => 504, active => 640);
+our %AT = (kind => 0, vhost => 32, place => 160, name => 288, tat => 448, requests => 496, sent => 504,
+    refusing => 568, active => 640);
 
 sub ledger {
     my ($path) = @_;
@@ -45,7 +46,7 @@ sub read_entry {
     my ($bytes, $rows) = @_;
     my %entry = (kind => unpack 'L', $bytes);
     $entry{$_} = unpack 'Z128', substr $bytes, $AT{$_}, 128 for qw(vhost place name);
-    $entry{$_} = unpack 'Q', substr $bytes, $AT{$_}, 8 for qw(tat requests sent);
+    $entry{$_} = unpack 'Q', substr $bytes, $AT{$_}, 8 for qw(tat requests sent refusing);
     $entry{active} += $_ for unpack "l$rows", substr $bytes, $AT{active};
     return \%entry;
 }

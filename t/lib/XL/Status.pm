@@ -75,7 +75,7 @@ sub change {
     my $after;
     $server->wait_for(sub { $after = vhost($server, $name); !$after->{active} }, 10)
         or croak 'requests are still active';
-    my %grown = map { $_ => $after->{$_} - $before->{$_} } grep { !/^(vhost|active|refusing)$/ } keys %$after;
+    my %grown = map { $_ => $after->{$_} - $before->{$_} } grep { !/^(vhost|account|active|refusing)$/ } keys %$after;
     return { map { $grown{$_} ? ($_ => $grown{$_}) : () } keys %grown };
 }
 
