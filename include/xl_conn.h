@@ -91,7 +91,7 @@ typedef struct {
     size_t n;
     bool entered;        /* counted as a sharer in each of them */
     bool first;          /* no chunk was reserved yet */
-    bool idle;           /* had nothing more to send after the last one: who comes back is not late */
+    bool idle;           /* had nothing to send, or nobody to take it, since the last one: he is not late */
     uint32_t took;       /* bit per level that the last reservation was made in */
     uint64_t since_ns;   /* first byte */
     uint64_t last_due_ns;
@@ -193,8 +193,11 @@ uint64_t xl_levels_chunk(xl_levels_t *levels, xl_slot_ask_t *ask, uint64_t now_n
 xl_slot_t xl_levels_reserve(xl_levels_t *levels, xl_slot_ask_t *ask, uint64_t now_ns);
 void xl_levels_give_back(const xl_levels_t *levels, uint64_t bytes); /* of the last reservation */
 void xl_levels_moved(xl_levels_t *levels, uint64_t bytes);          /* after= and the counters of keys */
+bool xl_levels_turned(const xl_levels_t *levels); /* a quota that the last reservation was made for is free again */
+uint64_t xl_levels_turn_ns(const xl_levels_t *levels); /* when that will be; UINT64_MAX: there is none */
 bool xl_levels_shared(const xl_levels_t *levels); /* the last reservation was in a level that others share */
-uint64_t xl_levels_time_ns(const xl_levels_t *levels, uint64_t bytes); /* that so many would take now; saturates */
+uint64_t xl_levels_time_ns(const xl_levels_t *levels, uint64_t bytes); /* that so many would take now, with those who
+                           share; other streams of the same session do not count, as they are the client's own */
 uint64_t xl_levels_unsent_bytes(const xl_levels_t *levels); /* about a chunk */
 
 /* upload.c: the body of a request, no faster than its slots allow */
@@ -215,7 +218,7 @@ void xl_rate_insert_filter(request_rec *r);
 
 /* pace.c */
 bool xl_pace_wanted(const xl_request_t *xr);
-bool xl_pace_sleep(const xl_conn_t *conn, uint64_t due_ns); /* false: the connection is gone */
+bool xl_pace_sleep(const xl_conn_t *conn, uint64_t until_ns); /* false: the connection is gone */
 apr_status_t xl_pace_hold(xl_conn_t *conn, apr_bucket_brigade *bb, const xl_content_t *content);
 apr_status_t xl_pace_tail(xl_conn_t *conn);
 apr_status_t xl_pace_abandon(xl_conn_t *conn); /* drops what is held; returns APR_ECONNABORTED */
@@ -228,7 +231,7 @@ typedef enum {
     XL_ADVANCE_MORE,   /* enough for one go */
     XL_ADVANCE_FAILED  /* the connection is gone, and what was held with it */
 } xl_advance_e;
-xl_advance_e xl_pace_advance(xl_conn_t *conn, uint64_t *due_ns); /* due_ns: EARLY; else 0 */
+xl_advance_e xl_pace_advance(xl_conn_t *conn, uint64_t *until_ns); /* until_ns: EARLY; else 0 */
 
 /* wait.c: a handler that waits for its backend or CGI lets out what is held */
 void xl_wait_register(void);

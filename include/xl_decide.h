@@ -72,6 +72,10 @@ void xl_account_back(const xl_applied_t *list, size_t n, uint64_t bytes, xl_now_
  * of N requests is over with request N + 1, one of bytes when they are used up. */
 bool xl_quota_over(const xl_limit_t *limit, const xl_entry_t *entry, int64_t wall_ms);
 
+/* When a quota that is over no longer will be, with the next slice or period, if
+ * nothing more is charged to it. */
+int64_t xl_quota_free_ms(const xl_limit_t *limit, const xl_entry_t *entry, int64_t wall_ms);
+
 /* Moves of one entry into and out of refusal, for the log: exactly one caller
  * gets true per transition. *since_ms and *suppressed describe the refusal
  * that ended. */

@@ -93,7 +93,8 @@ typedef struct {
     uint32_t reserved;
     _Atomic uint64_t generation; /* of the configuration that the process serves */
     _Atomic uint64_t spooled_bytes; /* that the process has on disk for paced responses */
-    uint64_t unused[5];
+    _Atomic uint64_t paced;         /* responses and bodies that the process paces */
+    uint64_t unused[4];
 } xl_row_t;
 
 typedef struct {
@@ -175,6 +176,12 @@ uint32_t xl_ledger_sweep(xl_ledger_t *ledger, bool (*alive)(uint32_t pid), bool 
 void xl_entry_enter(const xl_ledger_t *ledger, xl_entry_t *entry, uint32_t row);
 void xl_entry_leave(const xl_ledger_t *ledger, xl_entry_t *entry, uint32_t row);
 uint32_t xl_entry_active(const xl_ledger_t *ledger, const xl_entry_t *entry);
+
+/* What a process paces: +1 / -1 in its row, and how many the process has that
+ * paces most. Without a row nothing is counted. */
+void xl_ledger_paced_begin(const xl_ledger_t *ledger, uint32_t row);
+void xl_ledger_paced_end(const xl_ledger_t *ledger, uint32_t row);
+uint32_t xl_ledger_paced_most(const xl_ledger_t *ledger);
 
 /* Room on disk for paced responses: takes bytes for a process when all rows
  * together then have no more than `most`; false and nothing taken otherwise.

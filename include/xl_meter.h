@@ -39,6 +39,10 @@ uint64_t xl_meter_reserve(xl_meter_t *meter, xl_rate_t rate, uint64_t n, uint64_
  * up. The TAT never falls below 0. */
 void xl_meter_release(xl_meter_t *meter, xl_rate_t rate, uint64_t n);
 
+/* How long who takes something now has to wait for the start of his slot; 0: not
+ * at all. */
+uint64_t xl_meter_queue_ns(const xl_meter_t *meter, uint64_t now_ns);
+
 /* Forgets what an idle meter has saved up: TAT is at least floor_ns. */
 void xl_meter_raise(xl_meter_t *meter, uint64_t floor_ns);
 

@@ -74,6 +74,11 @@ void xl_meter_release(xl_meter_t *meter, xl_rate_t rate, uint64_t n)
         ;
 }
 
+uint64_t xl_meter_queue_ns(const xl_meter_t *meter, uint64_t now_ns)
+{
+    return subtract(atomic_load_explicit(&meter->tat_ns, memory_order_relaxed), now_ns);
+}
+
 void xl_meter_raise(xl_meter_t *meter, uint64_t floor_ns)
 {
     uint64_t tat = atomic_load_explicit(&meter->tat_ns, memory_order_relaxed);

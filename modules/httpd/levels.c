@@ -18,9 +18,6 @@ APLOG_USE_MODULE(xlimit);
 #define XL_OWN_RATE_KEY UINT64_C(2)                /* of the session meter for xl_own_rate_t; those of limits are odd */
 #define XL_UNSENT_MOST_BYTES (UINT64_C(1) << 20)
 
-/* A gauge of this process alone: how many directions it paces. */
-static _Atomic uint32_t paced_here;
-
 /* ---- the list -------------------------------------------------------- */
 
 /* The session meter of that key on the connection; when all are taken the last
@@ -158,7 +155,7 @@ void xl_levels_enter(xl_request_t *xr, xl_levels_t *levels)
     now_ns = xl_now().mono_ns;
     levels->entered = levels->first = true;
     levels->since_ns = now_ns;
-    atomic_fetch_add(&paced_here, 1);
+    xl_ledger_paced_begin(xl_segment_ledger(), xl_segment_row());
     for (size_t i = 0; i < levels->n; i++)
         enter(xr, &levels->list[i], now_ns);
 }
@@ -168,7 +165,7 @@ void xl_levels_leave(xl_levels_t *levels)
     if (!levels->entered)
         return;
     levels->entered = false;
-    atomic_fetch_sub(&paced_here, 1);
+    xl_ledger_paced_end(xl_segment_ledger(), xl_segment_row());
     for (size_t i = 0; i < levels->n; i++) {
         xl_pacing_t *p = &levels->list[i];
 
@@ -187,6 +184,39 @@ void xl_levels_leave(xl_levels_t *levels)
 static bool takes_part(const xl_pacing_t *p)
 {
     return !p->only_over || xl_quota_over(p->limit, p->entry, xl_now().wall_ms);
+}
+
+static bool in_last(const xl_levels_t *levels, size_t i)
+{
+    return levels->took >> i & 1;
+}
+
+bool xl_levels_turned(const xl_levels_t *levels)
+{
+    for (size_t i = 0; i < levels->n; i++)
+        if (levels->list[i].only_over && in_last(levels, i) && !takes_part(&levels->list[i]))
+            return true;
+    return false;
+}
+
+uint64_t xl_levels_turn_ns(const xl_levels_t *levels)
+{
+    uint64_t first_ns = UINT64_MAX;
+
+    for (size_t i = 0; i < levels->n; i++) {
+        const xl_pacing_t *p = &levels->list[i];
+        xl_now_t now;
+        int64_t left_ms;
+        uint64_t at_ns;
+
+        if (!p->only_over || !in_last(levels, i))
+            continue;
+        now = xl_now();
+        left_ms = xl_quota_free_ms(p->limit, p->entry, now.wall_ms) - now.wall_ms;
+        at_ns = now.mono_ns + (left_ms > 0 ? (uint64_t)left_ms : 0) * XL_NS_PER_MS;
+        first_ns = at_ns < first_ns ? at_ns : first_ns;
+    }
+    return first_ns;
 }
 
 bool xl_levels_bite(const xl_levels_t *levels)
@@ -226,7 +256,7 @@ static size_t prepare(xl_levels_t *levels, xl_level_t *part, xl_slot_ask_t *ask,
     if (!ask->cap || most < ask->cap)
         ask->cap = most;
     ask->age_ns = levels->entered ? now_ns - levels->since_ns : 0;
-    ask->sessions = paced_here;
+    ask->sessions = xl_ledger_paced_most(xl_segment_ledger());
     ask->first = levels->first;
     ask->last_due_ns = levels->idle ? now_ns : levels->last_due_ns;
     return n;
@@ -259,7 +289,7 @@ void xl_levels_give_back(const xl_levels_t *levels, uint64_t bytes)
     size_t n = 0;
 
     for (size_t i = 0; i < levels->n; i++)
-        if (levels->took >> i & 1)
+        if (in_last(levels, i))
             part[n++] = levels->list[i].level;
     xl_slot_release(part, n, bytes);
 }
@@ -280,7 +310,7 @@ void xl_levels_moved(xl_levels_t *levels, uint64_t bytes)
 bool xl_levels_shared(const xl_levels_t *levels)
 {
     for (size_t i = 0; i < levels->n; i++)
-        if ((levels->took >> i & 1) && levels->list[i].level.sharers > 1)
+        if (in_last(levels, i) && levels->list[i].level.sharers > 1)
             return true;
     return false;
 }
@@ -291,7 +321,7 @@ uint64_t xl_levels_time_ns(const xl_levels_t *levels, uint64_t bytes)
 
     for (size_t i = 0; i < levels->n; i++) {
         const xl_pacing_t *p = &levels->list[i];
-        uint64_t sharers = sharers_of(p) + UINT64_C(1);
+        uint64_t sharers = p->level.shared ? sharers_of(p) + UINT64_C(1) : 1;
         uint64_t ns = takes_part(p) ? xl_rate_ns(p->level.rate, bytes) : 0;
 
         ns = ns > UINT64_MAX / sharers ? UINT64_MAX : ns * sharers;
@@ -308,7 +338,7 @@ uint64_t xl_levels_unsent_bytes(const xl_levels_t *levels)
         const xl_level_t *level = &levels->list[i].level;
         uint64_t chunk = xl_rate_units(level->rate, XL_SLOT_CHUNK_NS) / level->sharers;
 
-        if (levels->took >> i & 1)
+        if (in_last(levels, i))
             least = chunk < least ? chunk : least;
     }
     return least;

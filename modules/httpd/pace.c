@@ -61,6 +61,14 @@ apr_status_t xl_pace_abandon(xl_conn_t *conn)
     return APR_ECONNABORTED;
 }
 
+/* Who could not go on because of his client is not late: the others had his
+ * turns meanwhile. */
+static void client_is_slow(xl_conn_t *conn)
+{
+    if (conn->writing)
+        conn->writing->down.idle = true;
+}
+
 static void reserve(xl_conn_t *conn, uint64_t want, uint64_t most, bool last)
 {
     xl_levels_t none = { 0 };
@@ -76,6 +84,29 @@ static void reserve(xl_conn_t *conn, uint64_t want, uint64_t most, bool last)
 static void reserve_held(xl_conn_t *conn)
 {
     reserve(conn, conn->held_bytes, xl_hold_most_at_once(conn), conn->held_end);
+}
+
+/* A reservation for what is held. One that was made while a quota was used up,
+ * and waits at its speed, is made anew when that is free again. */
+static void have_slot(xl_conn_t *conn)
+{
+    if (conn->reserved && conn->writing && xl_levels_turned(&conn->writing->down))
+        give_back(conn);
+    if (!conn->reserved)
+        reserve_held(conn);
+}
+
+static bool is_due(const xl_conn_t *conn)
+{
+    return conn->slot.at_ns <= xl_now().mono_ns + XL_SLOT_NOW_NS;
+}
+
+/* Until when to wait for the slot, or to look whether another is to be had. */
+static uint64_t wait_until_ns(const xl_conn_t *conn)
+{
+    uint64_t turn_ns = conn->writing ? xl_levels_turn_ns(&conn->writing->down) : UINT64_MAX;
+
+    return turn_ns < conn->slot.at_ns ? turn_ns : conn->slot.at_ns;
 }
 
 static apr_status_t write_chunk(xl_conn_t *conn, bool wait_for_client)
@@ -130,16 +161,16 @@ static bool is_gone(const xl_conn_t *conn)
     return conn->c->aborted || (conn->c->master && conn->c->master->aborted);
 }
 
-bool xl_pace_sleep(const xl_conn_t *conn, uint64_t due_ns)
+bool xl_pace_sleep(const xl_conn_t *conn, uint64_t until_ns)
 {
     for (;;) {
         uint64_t now_ns = xl_now().mono_ns, left;
 
         if (is_gone(conn))
             return false;
-        if (now_ns + XL_SLOT_NOW_NS >= due_ns)
+        if (now_ns + XL_SLOT_NOW_NS >= until_ns)
             return true;
-        left = due_ns - now_ns;
+        left = until_ns - now_ns;
         apr_sleep((apr_interval_time_t)((left < XL_SLEEP_MOST_NS ? left : XL_SLEEP_MOST_NS) / 1000));
     }
 }
@@ -149,22 +180,27 @@ bool xl_pace_sleep(const xl_conn_t *conn, uint64_t due_ns)
 static apr_status_t drain(xl_conn_t *conn, uint64_t keep_memory, bool soon)
 {
     while (!APR_BRIGADE_EMPTY(conn->held)) {
+        uint64_t before_ns;
         apr_status_t rv;
 
         if (!conn->held_bytes)
             return write_rest(conn);
         if (!soon && keep_memory && conn->held_memory <= keep_memory)
             return APR_SUCCESS;
-        if (!conn->reserved)
-            reserve_held(conn);
+        have_slot(conn);
         if (soon && (conn->slot.bytes < conn->held_bytes
-                     || conn->slot.due_ns > xl_now().mono_ns + XL_FLUSH_PATIENCE_NS))
+                     || conn->slot.at_ns > xl_now().mono_ns + XL_FLUSH_PATIENCE_NS))
             return APR_SUCCESS;
-        if (conn->slot.due_ns > xl_now().mono_ns + XL_SLOT_NOW_NS)
+        if (!is_due(conn))
             limit_unsent(conn);
-        if (!xl_pace_sleep(conn, conn->slot.due_ns))
+        if (!xl_pace_sleep(conn, wait_until_ns(conn)))
             return xl_pace_abandon(conn);
+        if (!is_due(conn))
+            continue;
+        before_ns = xl_now().mono_ns;
         rv = write_chunk(conn, true);
+        if (xl_now().mono_ns - before_ns > XL_SLOT_GRID_NS)
+            client_is_slow(conn);
         if (rv != APR_SUCCESS) {
             xl_pace_abandon(conn); /* nothing may go out behind a gap */
             return rv;
@@ -211,16 +247,17 @@ static xl_advance_e advance(xl_conn_t *conn, apr_status_t *rv)
 
     for (int round = 0; round < XL_ROUNDS; round++) {
         *rv = core->frec->filter_func.out_func(core, NULL);
-        if (*rv == APR_SUCCESS && conn->c->data_in_output_filters)
+        if (*rv == APR_SUCCESS && conn->c->data_in_output_filters) {
+            client_is_slow(conn);
             return XL_ADVANCE_FULL;
+        }
         if (*rv == APR_SUCCESS && APR_BRIGADE_EMPTY(conn->held))
             return XL_ADVANCE_DONE;
         if (*rv == APR_SUCCESS && !conn->held_bytes) {
             *rv = write_rest(conn);
         } else if (*rv == APR_SUCCESS) {
-            if (!conn->reserved)
-                reserve_held(conn);
-            if (conn->slot.due_ns > xl_now().mono_ns + XL_SLOT_NOW_NS)
+            have_slot(conn);
+            if (!is_due(conn))
                 return XL_ADVANCE_EARLY;
             probe_peer(conn);
             *rv = write_chunk(conn, false);
@@ -252,7 +289,7 @@ static bool pass_whole(xl_conn_t *conn, apr_bucket_brigade *bb, const xl_content
     if (!content->end || content->eor || !want || want > XL_CHUNK_MEMORY_BYTES || conn->reserved)
         return false;
     reserve(conn, want, want, true);
-    if (conn->slot.bytes < want || conn->slot.due_ns > xl_now().mono_ns + XL_SLOT_NOW_NS)
+    if (conn->slot.bytes < want || !is_due(conn))
         return false;
     conn->reserved = false;
     if (conn->writing)
@@ -291,12 +328,12 @@ apr_status_t xl_pace_hold(xl_conn_t *conn, apr_bucket_brigade *bb, const xl_cont
     return rv;
 }
 
-xl_advance_e xl_pace_advance(xl_conn_t *conn, uint64_t *due_ns)
+xl_advance_e xl_pace_advance(xl_conn_t *conn, uint64_t *until_ns)
 {
     apr_status_t rv;
     xl_advance_e how = advance(conn, &rv);
 
-    *due_ns = how == XL_ADVANCE_EARLY ? conn->slot.due_ns : 0;
+    *until_ns = how == XL_ADVANCE_EARLY ? wait_until_ns(conn) : 0;
     return how;
 }
 
@@ -318,13 +355,13 @@ apr_status_t xl_pace_tail(xl_conn_t *conn)
     if (how == XL_ADVANCE_EARLY && !xl_park_prepare(conn)) {
         /* No timer: the MPM polls a socket that is always ready, and its
          * threads, each held for a moment, go round all such connections. */
-        uint64_t now_ns = xl_now().mono_ns, most_ns = now_ns + XL_NAP_NS;
+        uint64_t until_ns = wait_until_ns(conn), most_ns = xl_now().mono_ns + XL_NAP_NS;
 
-        xl_pace_sleep(conn, conn->slot.due_ns < most_ns ? conn->slot.due_ns : most_ns);
+        xl_pace_sleep(conn, until_ns < most_ns ? until_ns : most_ns);
         how = XL_ADVANCE_MORE;
     }
     if (how == XL_ADVANCE_EARLY) {
-        conn->park_until_ns = conn->slot.due_ns;
+        conn->park_until_ns = wait_until_ns(conn);
         c->cs->sense = CONN_SENSE_WANT_READ;
     }
     if (how == XL_ADVANCE_EARLY || how == XL_ADVANCE_MORE)

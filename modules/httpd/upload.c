@@ -102,24 +102,20 @@ static apr_status_t fail(ap_filter_t *f, apr_status_t rv)
     return rv;
 }
 
-/* What came, in as many slots as that takes. Pieces are small: who was late may
- * still be so after one of them, and makes up for the rest with the next. */
+/* What came, in as many slots as that takes; returns when all of it is due. */
 static uint64_t reserve(xl_levels_t *levels, uint64_t bytes, bool last)
 {
-    uint64_t now_ns = xl_now().mono_ns, due_ns = 0;
+    uint64_t now_ns = xl_now().mono_ns, until_ns = 0;
 
     while (bytes) {
-        uint64_t late_since_ns = levels->last_due_ns;
         xl_slot_ask_t ask = { .want = bytes, .last = last };
         xl_slot_t slot = xl_levels_reserve(levels, &ask, now_ns);
 
-        if (slot.due_ns <= now_ns && late_since_ns)
-            levels->last_due_ns = late_since_ns;
         xl_levels_moved(levels, slot.bytes);
         bytes -= slot.bytes;
-        due_ns = slot.due_ns > due_ns ? slot.due_ns : due_ns;
+        until_ns = slot.at_ns > until_ns ? slot.at_ns : until_ns;
     }
-    return due_ns;
+    return until_ns;
 }
 
 static uint64_t bytes_in(apr_bucket_brigade *bb, bool *eos)
@@ -163,7 +159,7 @@ static apr_status_t take(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t
 {
     upload_t *up = f->ctx;
     apr_status_t rv;
-    uint64_t got;
+    uint64_t before_ns, got;
 
     if (!up->turn_bytes) {
         if (!is_time(up, block, &rv))
@@ -172,9 +168,12 @@ static apr_status_t take(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t
     }
     if (mode == AP_MODE_READBYTES && (uint64_t)bytes > up->turn_bytes)
         bytes = (apr_off_t)up->turn_bytes;
+    before_ns = xl_now().mono_ns;
     up->inside = true;
     rv = ap_get_brigade(f->next, bb, mode, block, bytes);
     up->inside = false;
+    if (xl_now().mono_ns - before_ns > XL_SLOT_GRID_NS)
+        up->xr->up.idle = true; /* the client was waited for: nobody here is late */
     if (rv != APR_SUCCESS)
         return fail(f, rv);
 

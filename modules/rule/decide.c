@@ -337,6 +337,13 @@ bool xl_quota_over(const xl_limit_t *limit, const xl_entry_t *entry, int64_t wal
     return q.view.used + (limit->unit == XL_UNIT_BYTES ? 1 : 0) > q.allowed;
 }
 
+int64_t xl_quota_free_ms(const xl_limit_t *limit, const xl_entry_t *entry, int64_t wall_ms)
+{
+    quota_t q = quota_at(limit, entry, wall_ms);
+
+    return release_ms(limit, &q, sum(q.view.used, limit->unit == XL_UNIT_BYTES ? 1 : 0));
+}
+
 bool xl_refusal_begins(xl_entry_t *entry, int64_t wall_ms)
 {
     uint64_t at_rest = 0;

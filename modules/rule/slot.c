@@ -20,65 +20,124 @@ static uint64_t most(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-static uint64_t chunk_ns_by_age(uint64_t age_ns)
+static uint64_t after(uint64_t at_ns, uint64_t ns)
 {
-    if (age_ns < 5 * XL_NS_PER_S)
-        return XL_SLOT_CHUNK_NS;
-    if (age_ns < 10 * XL_NS_PER_S)
-        return 2 * XL_SLOT_CHUNK_NS;
-    if (age_ns < 20 * XL_NS_PER_S)
-        return 4 * XL_SLOT_CHUNK_NS;
-    return 5 * XL_SLOT_CHUNK_NS;
+    return at_ns > UINT64_MAX - ns ? UINT64_MAX : at_ns + ns;
 }
 
-static uint64_t chunk_ns_by_sessions(uint32_t sessions)
-{
-    if (sessions < 1000)
-        return 0;
-    return sessions < 5000 ? XL_NS_PER_S : 2 * XL_NS_PER_S;
-}
+/* ---- how much -------------------------------------------------------- */
 
 uint64_t xl_slot_chunk_ns(uint64_t age_ns, uint32_t sessions)
 {
-    return most(chunk_ns_by_age(age_ns), least(chunk_ns_by_sessions(sessions), age_ns / 10));
+    uint64_t by_age = least(most(age_ns / 50, XL_SLOT_CHUNK_NS), 5 * XL_SLOT_CHUNK_NS);
+    uint64_t by_sessions =
+        sessions < XL_SLOT_MANY ? 0 : least(least(sessions * XL_NS_PER_MS, 2 * XL_NS_PER_S), age_ns / 10);
+    uint64_t affordable = least(sessions * XL_SLOT_WAKE_UP_NS, XL_SLOT_CHUNK_MOST_NS);
+
+    return most(most(by_age, by_sessions), affordable);
+}
+
+static uint64_t sharers_of(const xl_level_t *level)
+{
+    return most(level->sharers, 1);
 }
 
 static uint64_t session_share(const xl_level_t *level, const xl_slot_ask_t *ask)
 {
     uint64_t chunk_ns = xl_slot_chunk_ns(ask->age_ns, ask->sessions);
 
-    return most(xl_rate_units(level->rate, ask->first ? chunk_ns / 4 : chunk_ns), XL_SLOT_LEAST_BYTES);
+    return most(xl_rate_units(level->rate, ask->first ? chunk_ns / 4 : chunk_ns) / sharers_of(level),
+                XL_SLOT_LEAST_BYTES);
 }
 
-/* All first chunks are small: who joins a busy level is served within one turn
- * of it, however many join at once. */
-static uint64_t shared_share(const xl_level_t *level, const xl_slot_ask_t *ask)
+/* A sharer's part of the time in which each of them has a turn: short where that
+ * costs few wake-ups. Only who is alone goes by his own age. */
+static uint64_t part_ns(const xl_level_t *level, const xl_slot_ask_t *ask)
 {
+    uint64_t n = sharers_of(level), longest_ns = xl_slot_chunk_ns(n > 1 ? 0 : ask->age_ns, ask->sessions);
+    uint64_t turn_ns = n > 1 ? most(n * XL_SLOT_GRID_NS, XL_SLOT_TURN_NS) : XL_SLOT_GRID_NS;
+
+    return least(most(turn_ns, ask->sessions * XL_NS_PER_MS), longest_ns) / n;
+}
+
+/* Who comes late to his turn stands behind those whose turn it is meanwhile, and
+ * is given his part of what goes to them. */
+static uint64_t missed_bytes(const xl_level_t *level, uint64_t share, uint64_t late_ns)
+{
+    uint64_t turn_ns = most(xl_rate_ns(level->rate, share), 1);
+
+    return level->sharers > 1 ? share * (late_ns / turn_ns) / level->sharers : 0;
+}
+
+/* Half of what the queue lacks: turns become equal again, however many really
+ * take part, and longer when those are few. First chunks are all small: who
+ * joins a busy level is served within one turn of it, however many join at once. */
+static uint64_t shared_share(const xl_level_t *level, const xl_slot_ask_t *ask, uint64_t late_ns, uint64_t queue_ns)
+{
+    uint64_t lack_ns = XL_SLOT_QUEUE_NS - least(queue_ns, XL_SLOT_QUEUE_NS), share;
+
     if (ask->first)
         return XL_SLOT_SEGMENTS_BYTES;
-    return most(xl_rate_units(level->rate, XL_SLOT_CHUNK_NS) / most(level->sharers, 1), XL_SLOT_SEGMENTS_BYTES);
+    share = most(xl_rate_units(level->rate, most(part_ns(level, ask), lack_ns / 2)), XL_SLOT_SEGMENTS_BYTES);
+    return share + missed_bytes(level, share, late_ns);
+}
+
+static uint64_t share_of(const xl_level_t *level, const xl_slot_ask_t *ask, uint64_t late_ns, uint64_t queue_ns)
+{
+    return level->shared ? shared_share(level, ask, late_ns, queue_ns) : session_share(level, ask);
+}
+
+static uint64_t at_hand(const xl_slot_ask_t *ask)
+{
+    return ask->cap ? least(ask->cap, ask->want) : ask->want;
 }
 
 uint64_t xl_slot_chunk_bytes(const xl_level_t *levels, size_t n, const xl_slot_ask_t *ask)
 {
-    uint64_t bytes = ask->cap ? least(ask->cap, ask->want) : ask->want;
+    uint64_t bytes = at_hand(ask);
     size_t i;
 
     for (i = 0; i < n; i++)
-        bytes = least(bytes, levels[i].shared ? shared_share(&levels[i], ask) : session_share(&levels[i], ask));
+        bytes = least(bytes, share_of(&levels[i], ask, 0, XL_SLOT_QUEUE_NS));
     return bytes;
 }
 
-/* Never earlier than asked, and coarse only for who has to wait anyway. */
-static uint64_t due_from(uint64_t due_ns, uint64_t now_ns)
+/* The least share of all levels, and whose it is. */
+static uint64_t narrowest(const xl_level_t *levels, size_t n, const xl_slot_ask_t *ask, uint64_t late_ns,
+                          uint64_t now_ns, size_t *where)
 {
-    uint64_t late = due_ns % XL_SLOT_GRID_NS;
+    uint64_t bytes = UINT64_MAX;
+    size_t i;
 
-    if (due_ns <= now_ns || due_ns - now_ns <= XL_SLOT_NOW_NS)
+    *where = n;
+    for (i = 0; i < n; i++) {
+        uint64_t share = share_of(&levels[i], ask, late_ns, xl_meter_queue_ns(levels[i].meter, now_ns));
+
+        if (share < bytes) {
+            bytes = share;
+            *where = i;
+        }
+    }
+    return bytes;
+}
+
+/* ---- when ------------------------------------------------------------ */
+
+/* Never earlier than asked, and coarse only for who has to wait anyway. */
+static uint64_t at_from(uint64_t due_ns, uint64_t now_ns)
+{
+    uint64_t late_ns = due_ns % XL_SLOT_GRID_NS;
+
+    if (due_ns <= after(now_ns, XL_SLOT_NOW_NS))
         return now_ns;
-    if (!late || due_ns > UINT64_MAX - XL_SLOT_GRID_NS)
-        return due_ns;
-    return due_ns + (XL_SLOT_GRID_NS - late);
+    return late_ns ? after(due_ns, XL_SLOT_GRID_NS - late_ns) : due_ns;
+}
+
+static uint64_t behind_ns(const xl_slot_ask_t *ask, uint64_t now_ns)
+{
+    if (ask->first || now_ns <= ask->last_due_ns)
+        return 0;
+    return least(now_ns - ask->last_due_ns, XL_SLOT_CATCH_UP_NS);
 }
 
 static uint64_t burst_ns(const xl_level_t *level)
@@ -86,32 +145,44 @@ static uint64_t burst_ns(const xl_level_t *level)
     return xl_rate_ns(level->rate, level->burst_bytes);
 }
 
-/* How far before now the slot may start. Whom a level holds back was due before
- * its TAT: nothing of it is lost. Rounding up to the grid is no lateness of his. */
-static uint64_t catch_up_ns(const xl_slot_ask_t *ask, uint64_t now_ns)
+/* How far before now a slot may start: as late as he is, and a moment for those
+ * whose source has to be waited for between two chunks. Whom a level holds back
+ * was due before its TAT: nothing of it is lost. Who is alone and begins another
+ * response goes on where the last one ended, if that was a moment ago
+ * (xl_slot_wake); with others there he begins now. */
+static uint64_t depth_ns(const xl_level_t *level, const xl_slot_ask_t *ask, uint64_t late_ns)
 {
-    uint64_t late_ns = now_ns > ask->last_due_ns ? now_ns - ask->last_due_ns : 0;
+    uint64_t back_ns = !ask->first ? late_ns + XL_SLOT_GRID_NS : level->sharers < 2 ? XL_SLOT_PAUSE_NS : 0;
 
-    return ask->first ? 0 : least(late_ns, XL_SLOT_CATCH_UP_NS - XL_SLOT_GRID_NS) + XL_SLOT_GRID_NS;
+    return most(back_ns, burst_ns(level));
 }
 
+/* What a shared level is behind belongs to all who are late, not to the first of
+ * them to wake up: where that is what holds them back he takes one chunk of it
+ * and lets the others take theirs. */
 xl_slot_t xl_slot_reserve(const xl_level_t *levels, size_t n, const xl_slot_ask_t *ask, uint64_t now_ns)
 {
-    xl_slot_t slot = {.bytes = xl_slot_chunk_bytes(levels, n, ask), .due_ns = now_ns};
-    bool ends = ask->last && slot.bytes == ask->want, begins = ask->first;
-    uint64_t late_ns = catch_up_ns(ask, now_ns);
-    size_t i;
+    uint64_t late_ns = behind_ns(ask, now_ns), first_ns = now_ns, last_ns = 0;
+    bool ends, yields = false;
+    size_t where, i;
+    xl_slot_t slot;
 
+    slot.bytes = least(at_hand(ask), narrowest(levels, n, ask, late_ns, now_ns, &where));
+    ends = ask->last && slot.bytes == ask->want;
     for (i = 0; i < n; i++) {
-        uint64_t depth_ns = most(late_ns, burst_ns(&levels[i]));
-        uint64_t cost_ns;
-        uint64_t start_ns =
-            xl_meter_reserve(levels[i].meter, levels[i].rate, slot.bytes, depth_ns, now_ns, &cost_ns);
-        uint64_t into_ns = !ends ? cost_ns / 2 : begins ? 0 : cost_ns;
+        uint64_t cost_ns, due_ns;
+        uint64_t start_ns = xl_meter_reserve(levels[i].meter, levels[i].rate, slot.bytes,
+                                             depth_ns(&levels[i], ask, late_ns), now_ns, &cost_ns);
 
-        slot.due_ns = most(slot.due_ns, start_ns > UINT64_MAX - into_ns ? UINT64_MAX : start_ns + into_ns);
+        due_ns = after(start_ns, !ends ? cost_ns / 2 : ask->first ? 0 : cost_ns);
+        first_ns = least(first_ns, due_ns);
+        last_ns = most(last_ns, due_ns);
+        yields = yields || (i == where && levels[i].sharers > 1 && after(start_ns, burst_ns(&levels[i])) < now_ns);
     }
-    slot.due_ns = due_from(slot.due_ns, now_ns);
+    slot.due_ns = last_ns > now_ns ? last_ns : first_ns;
+    slot.at_ns = at_from(slot.due_ns, now_ns);
+    if (yields)
+        slot.at_ns = most(slot.at_ns, after(now_ns, XL_SLOT_NOW_NS + 1));
     return slot;
 }
 
@@ -125,7 +196,8 @@ void xl_slot_release(const xl_level_t *levels, size_t n, uint64_t bytes)
 
 void xl_slot_wake(const xl_level_t *level, uint64_t now_ns)
 {
-    uint64_t saved_ns = burst_ns(level);
+    uint64_t since_ns = now_ns > XL_SLOT_PAUSE_NS ? now_ns - XL_SLOT_PAUSE_NS : 0, saved_ns = burst_ns(level);
 
-    xl_meter_raise(level->meter, now_ns > saved_ns ? now_ns - saved_ns : 0);
+    if (!xl_meter_queue_ns(level->meter, since_ns))
+        xl_meter_raise(level->meter, now_ns > saved_ns ? now_ns - saved_ns : 0);
 }

@@ -247,6 +247,7 @@ static void row_clear(xl_ledger_t *ledger, uint32_t row)
     for (i = 0; i < used; i++)
         atomic_store(&xl_ledger_entry(ledger, i)->active[row], 0);
     atomic_store(&row_of(ledger, row)->spooled_bytes, 0);
+    atomic_store(&row_of(ledger, row)->paced, 0);
 }
 
 /* What the row has here goes at once, the row itself when `gone` is done with it. */
@@ -383,6 +384,30 @@ void xl_entry_leave(const xl_ledger_t *ledger, xl_entry_t *entry, uint32_t row)
 {
     if (row < ledger->rows)
         atomic_fetch_sub(&entry->active[row], 1);
+}
+
+void xl_ledger_paced_begin(const xl_ledger_t *ledger, uint32_t row)
+{
+    if (row < ledger->rows)
+        atomic_fetch_add_explicit(&row_of(ledger, row)->paced, 1, memory_order_relaxed);
+}
+
+void xl_ledger_paced_end(const xl_ledger_t *ledger, uint32_t row)
+{
+    if (row < ledger->rows)
+        atomic_fetch_sub_explicit(&row_of(ledger, row)->paced, 1, memory_order_relaxed);
+}
+
+uint32_t xl_ledger_paced_most(const xl_ledger_t *ledger)
+{
+    uint64_t most = 0;
+
+    for (uint32_t i = rows_claimed(ledger); i > 0; i--) {
+        uint64_t paced = atomic_load_explicit(&row_of(ledger, i - 1)->paced, memory_order_relaxed);
+
+        most = paced > most && paced <= UINT32_MAX ? paced : most;
+    }
+    return (uint32_t)most;
 }
 
 bool xl_ledger_spool_take(const xl_ledger_t *ledger, uint32_t row, uint64_t bytes, uint64_t most)

@@ -194,6 +194,17 @@ static void test_raise(void)
     is_u64(meter.units, 9, "and takes no units");
 }
 
+static void test_queue(void)
+{
+    xl_meter_t meter = {5 * S, 9};
+
+    is_u64(xl_meter_queue_ns(&meter, 5 * S - 1), 1, "a queue that ends in 1 ns");
+    is_u64(xl_meter_queue_ns(&meter, 5 * S), 0, "one that ends now is none");
+    is_u64(xl_meter_queue_ns(&meter, NEVER), 0, "nor is one that has ended");
+    is_u64(xl_meter_queue_ns(&meter, 0), 5 * S, "all of the clock");
+    ok(meter.tat_ns == 5 * S && meter.units == 9, "a look moves nothing");
+}
+
 #define THREADS 4
 #define TAKES 300000
 #define START (100 * S)
@@ -289,6 +300,7 @@ int main(void)
     test_request_burst();
     test_release();
     test_raise();
+    test_queue();
     test_threads();
     return done_testing();
 }

@@ -23,12 +23,13 @@ use warnings;
 use Carp qw(croak);
 use Exporter qw(import);
 use IO::Socket::INET;
+use POSIX ();
 use Socket qw(:all);
 use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC);
 
 use XL::Response;
 
-our @EXPORT_OK = qw(now fetch fetch_many rates_per_second rate_between jain curl);
+our @EXPORT_OK = qw(now fetch fetch_many rates_per_second rate_between pace_between jain curl curl_series);
 
 use constant { CHUNK => 65_536, TICK => 0.002 };
 
@@ -183,8 +184,9 @@ sub request_text {
 #     count      the path so many times                    pipeline  1: all requests at once
 #     reconnect  1: each on a connection of its own
 #     at         begins so many seconds after the call     pause     [[from, to], ...] seconds after its
-#     abort      closes after so many bytes (reset => 1:             begin in which nothing is read
-#                by a reset)                               keep      1: bodies
+#     abort      closes after so many bytes                          begin in which nothing is read
+#     leave      closes so many seconds after its begin    reset     1: closes by a reset
+#     keep       1: bodies
 #
 # until: everything ends after so many seconds (default 120). events: [[seconds,
 # code], ...] runs code so many seconds after the call; downloads wait meanwhile.
@@ -196,7 +198,7 @@ sub request_text {
 #     bytes                 received, and series [[time, bytes so far], ...], one per read
 #     responses             as of request(), complete ones and at most one that is not
 #     complete              every response was complete
-#     error                 '' or why not: closed, aborted, until, or what the system said
+#     error                 '' or why not: closed, aborted, left, until, or what the system said
 # A probe has took, the seconds from before its connect to its response's end.
 sub fetch_many {
     my ($list, %option) = @_;
@@ -261,7 +263,7 @@ sub connect_download {
 # hundreds of paced streams must not cost a system call each.
 sub serve_ready {
     my ($active, $until) = @_;
-    my ($read, $write, $next) = ('', '', $until);
+    my ($read, $write, $next, @gone) = ('', '', $until);
     my $now = now();
     for my $fd (keys %$active) {
         my $download = $active->{$fd};
@@ -269,10 +271,16 @@ sub serve_ready {
             $next = $resume if $resume < $next;
             next;
         }
+        if ($download->{leave}) {
+            my $time = $download->{started} + $download->{leave};
+            push @gone, $download if $now >= $time;
+            $next = $time if $time < $next;
+        }
         my $bits = $download->{wants_write} ? \$write : \$read;
         vec($$bits, $fd, 1) = 1;
         $next = $download->{next_pause} if $download->{next_pause} && $download->{next_pause} < $next;
     }
+    return map { finish($_, $active, 'left') } @gone if @gone;
     my $wait = $next - $now;
     select $read, $write, undef, $wait > 0 ? $wait : 0;
     select undef, undef, undef, TICK;
@@ -425,6 +433,16 @@ sub rate_between {
     return ($high - $low) / ($to - $from);
 }
 
+# The same from the first reads after one time to the last before the other: what a
+# client that looks late does not change. undef: there are no two.
+sub pace_between {
+    my ($download, $from, $to) = @_;
+    my @marks = grep { $_->[0] >= $from && $_->[0] <= $to } @{ $download->{series} };
+    return undef if !@marks;
+    my ($first) = (grep { $_->[0] < $marks[0][0] + 0.01 } @marks)[-1]; # a chunk may take several
+    return $marks[-1] == $first ? undef : ($marks[-1][1] - $first->[1]) / ($marks[-1][0] - $first->[0]);
+}
+
 # Jain's index of fairness: 1 when all are equal, 1/n when one has everything.
 sub jain {
     my @values = @_;
@@ -443,6 +461,25 @@ sub curl {
     my $output = do { local $/; <$pipe> } // '';
     close $pipe;
     return ($? >> 8, $output);
+}
+
+# curl in the background: returns code that waits for its end and tells {exit, started,
+# series => [[time, bytes so far], ...]} of what it wrote.
+sub curl_series {
+    my (@arguments) = @_;
+    my $pid = open(my $report, '-|') // croak "fork: $!";
+    return sub { my @lines = map { [split] } <$report>; close $report;
+        return { exit => $lines[-1][0], started => $lines[0][0], series => [@lines[1 .. $#lines - 1]] } } if $pid;
+    my ($bytes, @series) = (0, [now()]);
+    if (open my $pipe, '-|', 'curl', '-q', '-s', '-k', '-N', '--noproxy', '*', @arguments) {
+        while (my $n = sysread $pipe, my $data, CHUNK) {
+            push @series, [now(), $bytes += $n];
+        }
+        close $pipe;
+    }
+    print map { "@$_\n" } @series, [$? >> 8];
+    close STDOUT;
+    POSIX::_exit(0);
 }
 
 1;
