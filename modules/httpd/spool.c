@@ -20,6 +20,34 @@
 
 APLOG_USE_MODULE(xlimit);
 
+#define RECOVERED_NS (60 * XL_NS_PER_S) /* so long the spool counts as short of room after it was */
+
+static _Atomic uint64_t short_since_ns; /* when it last was, 0: it is not; of this process */
+
+/* One line when responses begin to wait with their threads, and one when they no
+ * longer do. */
+static void log_short(const xl_conn_t *conn, apr_status_t rv)
+{
+    const xl_engine_conf_t *engine = xl_config_server(ap_server_conf)->engine;
+
+    if (atomic_exchange(&short_since_ns, xl_now().mono_ns))
+        return;
+    ap_log_cerror(APLOG_MARK, APLOG_ERR, rv, conn->c,
+                  "xlimit(311): no room in the spool of %" APR_UINT64_T_FMT " bytes in %s; responses that are over "
+                  "XLimitBuffer wait with their threads; see XLimitSpool SIZE DIR",
+                  (apr_uint64_t)engine->spool_bytes, engine->spool_dir ? engine->spool_dir : "the system's folder");
+}
+
+static void log_room(const xl_conn_t *conn)
+{
+    uint64_t since_ns = atomic_load_explicit(&short_since_ns, memory_order_relaxed);
+
+    if (!since_ns || xl_now().mono_ns - since_ns < RECOVERED_NS
+        || !atomic_compare_exchange_strong(&short_since_ns, &since_ns, 0))
+        return;
+    ap_log_cerror(APLOG_MARK, APLOG_NOTICE, 0, conn->c, "xlimit(312): the spool has room again");
+}
+
 static apr_status_t spool_open(xl_conn_t *conn)
 {
     const char *dir = xl_config_server(ap_server_conf)->engine->spool_dir;
@@ -37,10 +65,6 @@ static apr_status_t spool_open(xl_conn_t *conn)
                          conn->c->pool);
     if (rv != APR_SUCCESS) {
         conn->spool = NULL;
-        ap_log_cerror(APLOG_MARK, APLOG_ERR, rv, conn->c,
-                      "xlimit(311): cannot make a spool file in %s (XLimitSpool SIZE DIR); the response waits with "
-                      "its thread",
-                      dir);
         return rv;
     }
     (void)apr_file_remove(name, conn->c->pool);
@@ -56,6 +80,12 @@ static bool spool_take(xl_conn_t *conn, uint64_t bytes)
         return false;
     conn->spooled_bytes += bytes;
     return true;
+}
+
+static void spool_give_back(xl_conn_t *conn, uint64_t bytes)
+{
+    xl_ledger_spool_release(xl_segment_ledger(), xl_segment_row(), bytes);
+    conn->spooled_bytes -= bytes;
 }
 
 static apr_status_t write_out(xl_conn_t *conn, const char *data, apr_size_t length)
@@ -77,10 +107,13 @@ static apr_status_t spool_bucket(xl_conn_t *conn, apr_bucket **at, apr_bucket **
 
     if (rv == APR_SUCCESS && !spool_take(conn, length))
         return APR_ENOSPC;
-    if (rv == APR_SUCCESS)
-        rv = write_out(conn, data, length);
     if (rv != APR_SUCCESS)
         return rv;
+    rv = write_out(conn, data, length);
+    if (rv != APR_SUCCESS) {
+        spool_give_back(conn, length);
+        return rv;
+    }
     if (*run && (*run)->start + (apr_off_t)(*run)->length == conn->spool_end) {
         (*run)->length += length;
     } else {
@@ -114,6 +147,10 @@ apr_status_t xl_spool_held(xl_conn_t *conn)
             rv = spool_bucket(conn, &b, &run);
         }
     }
+    if (rv == APR_SUCCESS)
+        log_room(conn);
+    else
+        log_short(conn, rv);
     return rv;
 }
 
@@ -121,8 +158,7 @@ void xl_spool_end(xl_conn_t *conn)
 {
     if (!conn->spooled_bytes)
         return;
-    xl_ledger_spool_release(xl_segment_ledger(), xl_segment_row(), conn->spooled_bytes);
-    conn->spooled_bytes = 0;
+    spool_give_back(conn, conn->spooled_bytes);
     conn->spool_end = 0;
     (void)apr_file_trunc(conn->spool, 0);
 }

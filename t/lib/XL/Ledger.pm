@@ -5,7 +5,7 @@
 # here once more on purpose: a layout that changes without a new version has to
 # fail a test.
 #
-#     my $ledger = ledger($path);     version rows boot_id entries
+#     my $ledger = ledger($path);     version rows boot_id entries spooled (bytes of all rows)
 #     $ledger->{entries}[0]           offset kind vhost place name sent requests active (of all rows) refusing
 #     patch($path, 8, pack 'L', 2);   reseal($path);   # the checksum of the head is right again
 package XL::Ledger;
@@ -16,12 +16,13 @@ use warnings;
 use Carp qw(croak);
 use Compress::Zlib ();
 use Exporter qw(import);
+use List::Util qw(sum);
 
 use XL::System qw(slurp);
 
 our @EXPORT_OK = qw(ledger entry patch reseal);
 
-use constant { HEAD => 4096, ROW => 64, FIXED => 60, BOOT_ID => 64, ENTRY => 640 };
+use constant { HEAD => 4096, ROW => 64, SPOOLED => 16, FIXED => 60, BOOT_ID => 64, ENTRY => 640 };
 
 our %AT = (kind => 0, vhost => 32, place => 160, name => 288, tat => 448, requests => 496, sent => 504,
     refusing => 568, active => 640);
@@ -38,8 +39,9 @@ sub ledger {
         my $one = read_entry(substr($image, $at, $entry), $rows);
         push @entries, { %$one, offset => $at } if $one->{kind};
     }
+    my $spooled = sum(map { unpack 'Q', substr $image, HEAD + ROW * $_ + SPOOLED, 8 } 0 .. $rows - 1);
     return { version => $version, rows => $rows, boot_id => unpack('Z40', substr $image, BOOT_ID, 40),
-        entries => \@entries };
+        entries => \@entries, spooled => $spooled };
 }
 
 sub read_entry {

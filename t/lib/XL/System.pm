@@ -15,8 +15,9 @@ use Exporter qw(import);
 use File::Basename qw(dirname);
 use File::Temp ();
 use IO::Socket::INET;
+use POSIX ();
 
-our @EXPORT_OK = qw(build_dir built_in certificate free_port httpd module_dir preload processes project slurp spew);
+our @EXPORT_OK = qw(allow_files build_dir built_in certificate free_port httpd module_dir preload processes project slurp spew);
 
 my $project = abs_path(dirname(__FILE__) . '/../../..');
 my %asked;
@@ -88,6 +89,12 @@ sub free_port {
         croak "no port: $!" if $! != EADDRINUSE;
     }
     croak 'no free port between 15000 and 30000';
+}
+
+# At least so many descriptors for this process; false when it may not have them.
+sub allow_files {
+    my ($n) = @_;
+    return POSIX::sysconf(POSIX::_SC_OPEN_MAX()) >= $n || system('prlimit', '--pid', $$, "--nofile=$n:") == 0;
 }
 
 sub slurp {
