@@ -3,6 +3,8 @@
 # One paced session at a time: the rate holds whatever the rate, the source of
 # the bytes, the MPM and the engine, no way of asking gets more than rate and
 # burst, and what comes out is what went in.
+#
+# Timed.
 use strict;
 use warnings;
 

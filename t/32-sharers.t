@@ -3,6 +3,8 @@
 # Many downloads that share one limit of `all`: what they get together is the
 # rate in every second, over all children; who takes part gets as much as every
 # other; what one does not take goes to the others.
+#
+# Timed.
 use strict;
 use warnings;
 

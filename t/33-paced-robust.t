@@ -4,6 +4,8 @@
 # told to go: readers that stop, leave, or never read again, restarts in the
 # middle. Nothing is lost, nothing is left behind. At the end one pass under
 # valgrind.
+#
+# Timed.
 use strict;
 use warnings;
 

@@ -4,6 +4,8 @@
 # is released at once while there is room (XLimitBuffer, XLimitSpool), and waits
 # with its thread when there is none; what is there flows while a source stalls
 # or works; what a program flushes comes at once.
+#
+# Timed.
 use strict;
 use warnings;
 

@@ -4,6 +4,8 @@
 # plain response: tunnels, programs that write their own headers, requests that
 # cannot be read, timeouts shorter than a park, HTTP/2, handlers whose client is
 # gone. What takes long is asked for first, and looked at in the end.
+#
+# Timed.
 use strict;
 use warnings;
 

@@ -7,6 +7,8 @@
 # A URL is /LIMIT/READER/: LIMIT is a section with its limits, READER who takes the
 # body: cgi, proxied, action (an internal redirect to the CGI), index (a
 # DirectoryIndex that is one), dav (PUT), file (nobody).
+#
+# Timed.
 use strict;
 use warnings;
 

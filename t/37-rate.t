@@ -5,6 +5,8 @@
 # takes the place of the session's limit for this response, and of no other.
 #
 # Files have 100,000 bytes; 200 kB/s, wherever it comes from, makes 0.5 s of them.
+#
+# Timed.
 use strict;
 use warnings;
 

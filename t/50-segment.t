@@ -4,6 +4,8 @@
 # parent and of all, every kind of restart, and changes of the configuration;
 # what they say is what the clients received. Two generations, and a server
 # beside the orphans of a dead one, count into the same words.
+#
+# Timed.
 use strict;
 use warnings;
 
