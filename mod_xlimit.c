@@ -9,6 +9,7 @@
 #include "xl_segment.h"
 #include "xl_status.h"
 
+#include "ap_expr.h"
 #include "ap_mpm.h"
 #include "http_config.h"
 #include "http_connection.h"
@@ -49,7 +50,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG)
         return xl_segment_look(ptemp, s);
     rv = xl_segment_open(pconf, ptemp, s);
-    if (rv == OK && !xl_keys_open(s))
+    if (rv == OK && !xl_keyspace_open(s))
         rv = HTTP_INTERNAL_SERVER_ERROR;
     if (rv == OK) {
         xl_startup_check(s);
@@ -61,7 +62,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
 static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     xl_segment_child(pchild, s);
-    xl_keys_child(pchild, s);
+    xl_keyspace_child(pchild, s);
 }
 
 static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot, mpm_child_status status)
@@ -110,6 +111,8 @@ static void register_hooks(apr_pool_t *p)
     /* The URL is mapped, <Location>, <Directory>, <If> and .htaccess are
      * merged, SetEnvIf has run, and nobody has asked for a password yet. */
     ap_hook_header_parser(xl_request_decide, NULL, NULL, APR_HOOK_REALLY_LAST);
+
+    ap_hook_expr_lookup(xl_variables_lookup, NULL, NULL, APR_HOOK_MIDDLE);
 
     /* Fixups have run: the environment is what the handler will see. */
     ap_hook_insert_filter(xl_rate_insert_filter, NULL, NULL, APR_HOOK_LAST);

@@ -15,6 +15,7 @@
 #define XLIMIT_ENV_RETRY_AFTER "XLIMIT_RETRY_AFTER"
 #define XLIMIT_ENV_REMAINING "XLIMIT_REMAINING"
 #define XLIMIT_ENV_EXEMPT "no-xlimit"
+#define XLIMIT_ENV_COST "xlimit-cost"
 
 #define XLIMIT_STATUS_HANDLER "xlimit-status"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * xl_commands: what the readers of directives share among each other
- * (commands.c, limits.c, actions.c, accounts.c, zones.c), and config.c; nobody
+ * (commands.c, limits.c, actions.c, accounts.c, keyzones.c, zones.c), and config.c; nobody
  * else includes it. All of them run while a configuration file or a .htaccess
  * file is read, return NULL or a sentence for the administrator, and keep no
  * state but the accounts and the zones.
@@ -43,13 +43,25 @@ const char *xl_command_expr(const cmd_parms *cmd, const char *text, unsigned fla
  * "Location /dl > If ..." or "htaccess /srv/www/ > Files *.iso". */
 const char *xl_command_place(const cmd_parms *cmd);
 
-/* "redirect URL [CODE]", "status CODE", "speed RATE", "close", "pass". */
+/* "redirect URL [CODE]", "status CODE", "speed RATE [COUNT/TIME] [COUNT]", "close", "pass". */
 const char *xl_action_parse(const cmd_parms *cmd, const char *text, xl_action_t *action);
 
-/* XLimitQuota, XLimitBandwidth, XLimitUpload. */
+void xl_actions_reset(void); /* pre_config */
+
+/* XLimitQuota, XLimitBandwidth, ... (limits.c) */
 const char *xl_set_quota(cmd_parms *cmd, void *dir, const char *args);
 const char *xl_set_bandwidth(cmd_parms *cmd, void *dir, const char *args);
 const char *xl_set_upload(cmd_parms *cmd, void *dir, const char *args);
+const char *xl_set_requests(cmd_parms *cmd, void *dir, const char *args);
+const char *xl_set_connections(cmd_parms *cmd, void *dir, const char *args);
+const char *xl_set_penalty(cmd_parms *cmd, void *dir, const char *args);
+const char *xl_set_block(cmd_parms *cmd, void *dir, const char *args);
+
+/* XLimitZone; the zone of a limit, by its name; all of them (keyzones.c) */
+const char *xl_set_zone(cmd_parms *cmd, void *dir, const char *args);
+const char *xl_keyzones_use(const cmd_parms *cmd, xl_limit_t *limit);
+void xl_keyzones_reset(apr_pool_t *pconf);
+int xl_keyzones_resolve(void); /* errors are logged with file and line; !OK stops the start */
 
 /* <XLimitAccount>, XLimitAccount. */
 const char *xl_open_account(cmd_parms *cmd, void *dir, const char *args);

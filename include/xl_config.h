@@ -90,6 +90,22 @@ typedef struct {
 } xl_account_t;
 const apr_array_header_t *xl_config_accounts(void);
 
+/* XLimitZone NAME, in the order of the file. */
+typedef struct {
+    const char *name, *key_text, *file;
+    int line;
+    const ap_expr_info_t *key;
+    uint32_t entries; /* keys that there is room for, of each limit */
+    uint32_t limits;  /* how many limits have it as key */
+    uint32_t index;   /* 0.. */
+} xl_keyzone_t;
+bool xl_keyspace_check(void); /* all zones fit into this machine; logs (keyspace.c) */
+#define XL_KEYZONE_ENTRIES 65536u
+const apr_array_header_t *xl_config_keyzones(void); /* of xl_keyzone_t * */
+
+/* Whether some speed answer has a rate of requests or a number at once besides its rate. */
+bool xl_config_has_parts(void);
+
 /* Every limit of the configuration files that counts something (.htaccess and
  * mode=off ones are not among them), in their order. server: where it stands;
  * one that stands in the main server counts for every virtual host that
@@ -122,6 +138,10 @@ int xl_config_prefix(const server_rec *s, bool v6);
  * reading that line again gives the same limit. Without conf it has no
  * exceeded= but its own. */
 const char *xl_config_line(apr_pool_t *p, const xl_dir_conf_t *conf, const xl_limit_t *limit);
+
+/* What a limit of requests, connections, penalty or block allows: "10/s burst=20
+ * nodelay". */
+const char *xl_config_allows(apr_pool_t *p, const xl_limit_t *limit);
 
 /* In the words of the configuration, defaults included: "redirect https://...
  * 302", "month day=1 at=00:00 tz=Europe/Berlin". */

@@ -80,8 +80,11 @@ typedef struct {
     xl_cell_t *cell;       /* of its key, while it is pinned */
     xl_session_t *session; /* of the connection */
     xl_pin_t pin;
-    uint64_t id[2];        /* of its key; both 0: it has none */
+    bool keyed;
+    xl_table_t *table;     /* of its key, NULL: there is none */
+    xl_table_key_t key;
     bool only_over;        /* the speed of a quota: takes part while that is used up */
+    const xl_usage_t *usage; /* of that quota */
     uint64_t free_bytes;   /* left of after= */
 } xl_pacing_t;
 
@@ -111,8 +114,8 @@ struct xl_request_t {
     int hidden_method; /* 1 + the method number that quick handlers shall not see; 0: none */
 
     xl_applied_t *applied;
-    size_t n_applied;
-    xl_facts_t facts;
+    size_t n_applied, room_applied;
+    apr_array_header_t *zone_values; /* what the keys of zones came to (keys.c), NULL: nobody has asked */
     xl_verdict_t verdict;
     const xl_limit_t *by; /* the limit that decided, or NULL */
 
@@ -120,6 +123,7 @@ struct xl_request_t {
     xl_own_rate_t own_rate;
     bool place; /* of a long HTTP/2 response among the workers */
 
+    uint64_t delayed_ns; /* that it waited for its turn */
     uint64_t sent_bytes;
     uint64_t uncounted_bytes; /* of the head, sent and counted together with what follows it */
     uint64_t wire_end; /* conn->wire_bytes when its EOR went down; 0 before */
@@ -150,6 +154,20 @@ int xl_request_show_again(request_rec *r, int lookup);
 int xl_request_decide(request_rec *r);            /* header_parser */
 void xl_request_refused_late(xl_request_t *xr, request_rec *r); /* served by the decision, and not after all */
 
+/* collect.c */
+xl_facts_t xl_facts_here(void); /* in which process this is */
+void xl_collect(xl_request_t *xr, request_rec *r, xl_now_t now); /* xr->exempt, or xr->applied with all that is pinned */
+
+/* accept.c: limits at=accept */
+bool xl_accept(conn_rec *c); /* pre_connection; false: it is to be closed */
+
+/* variables.c: %{XLIMIT_ADDR}, %{xlimit_cookie:NAME}, %{xlimit_query:NAME} */
+int xl_variables_lookup(ap_expr_lookup_parms *parms); /* expr_lookup */
+
+/* delay.c: a request that has to wait for its turn */
+typedef enum { XL_DELAY_OVER, XL_DELAY_GONE, XL_DELAY_FULL } xl_delay_e;
+xl_delay_e xl_delay(xl_request_t *xr, request_rec *r); /* until its time; GONE: so is the client; FULL: too many wait */
+
 /* respond.c */
 const char *xl_respond_token(const xl_request_t *xr); /* XLIMIT_STATUS */
 int xl_respond_refuse(xl_request_t *xr, request_rec *r); /* what the hook returns */
@@ -167,18 +185,35 @@ uint64_t xl_hold_most_at_once(const xl_conn_t *conn); /* that goes down without 
 apr_bucket *xl_hold_mark(apr_bucket_alloc_t *list);   /* ends what TLS would wait with for more */
 void xl_hold_emptied(xl_conn_t *conn);
 
-/* keys.c: the table of keys, and who a client is */
+/* keyspace.c: the tables of keys */
 #define XL_KEY_BYTES 96u    /* of shared memory */
-#define XL_KEYS_LEAST 1024u /* that a table is made for */
-bool xl_keys_wanted(void);
-bool xl_keys_open(server_rec *main_server); /* post_config, behind xl_segment_open; logs; false stops the start */
-void xl_keys_child(apr_pool_t *pchild, server_rec *main_server);
-xl_table_t *xl_keys_table(void); /* NULL: no limit of the configuration has a key */
-bool xl_keys_gone(uint32_t row); /* its process is gone; false: ask again */
-/* The key of the client of a request in a limit; false: it has no address. */
-bool xl_keys_id(const request_rec *r, const xl_limit_t *limit, const xl_entry_t *entry, uint64_t id[2]);
-/* Logs when keys of a limit find no cell any more, and when they do again. */
-void xl_keys_found(const xl_limit_t *limit, xl_entry_t *entry, const server_rec *s, bool found);
+#define XL_KEYS_LEAST 1024u /* that a table of clients is made for */
+uint64_t xl_keyspace_least_bytes(void); /* that the configuration needs */
+bool xl_keyspace_open(server_rec *main_server); /* post_config, behind xl_segment_open; logs; false stops the start */
+void xl_keyspace_child(apr_pool_t *pchild, server_rec *main_server);
+xl_table_t *xl_keyspace_table(const xl_keyzone_t *zone); /* NULL: of clients; NULL: there is none */
+const uint8_t *xl_keyspace_secret(void);
+_Atomic uint64_t *xl_keyspace_failures(uint32_t zone); /* an xl_mark of this process */
+bool xl_keyspace_gone(uint32_t row); /* its process is gone; false: ask again */
+
+/* keys.c: which key a request has in a limit */
+typedef struct {
+    uint8_t family, bits, bytes[16]; /* 4 or 6; cut to so many bits */
+} xl_address_t;
+bool xl_keys_address(const apr_sockaddr_t *sa, const server_rec *s, xl_address_t *address); /* false: no such family */
+const char *xl_keys_address_text(apr_pool_t *p, const xl_address_t *address);
+
+/* One key may have several counters in a limit: its own, and those of the parts of
+ * a speed answer. */
+typedef enum { XL_SALT_NONE, XL_SALT_SPEED, XL_SALT_REQUESTS, XL_SALT_CONNECTIONS } xl_salt_e;
+
+/* Its key, and the table where its counter is (NULL: there is none). false: it has no key there, and is not limited. */
+bool xl_keys_find(xl_request_t *xr, request_rec *r, const xl_limit_t *limit, const xl_entry_t *entry, xl_salt_e salt,
+                  xl_table_t **table, xl_table_key_t *key);
+bool xl_keys_find_client(const conn_rec *c, const xl_limit_t *limit, const xl_entry_t *entry, xl_table_t **table,
+                         xl_table_key_t *key);
+/* Logs when keys of a limit find no cell any more, and when they do again. table: there is one. */
+void xl_keys_found(const xl_limit_t *limit, const server_rec *s, bool table, bool found);
 
 /* levels.c */
 bool xl_levels_add(xl_request_t *xr, xl_levels_t *levels, const xl_applied_t *applied); /* false: too many, logged */
@@ -262,6 +297,8 @@ void xl_startup_check(server_rec *s);
 
 /* events.c: the error log's lines and the access log's items */
 void xl_events_decided(const xl_request_t *xr, xl_now_t now);
+void xl_events_accepted(const conn_rec *c, const xl_applied_t *list, size_t n, xl_now_t now);
+void xl_events_locked(const xl_request_t *xr); /* what the end of the request locked out */
 void xl_events_warn(const xl_request_t *xr);
 void xl_events_register_log_items(apr_pool_t *p);
 

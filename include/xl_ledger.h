@@ -26,7 +26,7 @@
 #include <stdbool.h>
 
 #define XL_LEDGER_MAGIC "xlimit\r\n"
-#define XL_LEDGER_VERSION 1u
+#define XL_LEDGER_VERSION 2u
 #define XL_NO_ENTRY UINT32_MAX
 #define XL_NO_ROW UINT32_MAX
 #define XL_LABEL_MAX 128
@@ -65,7 +65,12 @@ typedef enum {
     XL_ENTRY_SCOPE = 1,
     XL_ENTRY_QUOTA = 2,
     XL_ENTRY_BANDWIDTH = 3,
-    XL_ENTRY_UPLOAD = 4
+    XL_ENTRY_UPLOAD = 4,
+    XL_ENTRY_REQUESTS = 5,
+    XL_ENTRY_CONNECTIONS = 6,
+    XL_ENTRY_PENALTY = 7,
+    XL_ENTRY_BLOCK = 8,
+    XL_ENTRY_KINDS
 } xl_entry_e;
 
 /* Identity is written once, before `kind` leaves FREE; labels are for status
@@ -77,13 +82,14 @@ typedef struct {
     _Atomic uint64_t generation; /* newest configuration that names it */
     char vhost[XL_LABEL_MAX], place[XL_LABEL_MAX], name[XL_LABEL_MAX];
 
-    _Alignas(64) xl_meter_t meter; /* the pace of a bandwidth, or of a quota's `speed` answer */
+    _Alignas(64) xl_meter_t meter; /* a bandwidth, an upload, a rate of requests or events */
+    xl_meter_t speed;              /* the pace of a `speed` answer */
     xl_usage_t usage;              /* quotas */
+    _Atomic uint64_t mark;         /* lock-out and refusals: xl_mark.h */
     _Atomic uint64_t requests, sent_bytes;
-    _Atomic uint64_t verdicts[XL_VERDICTS];
-    _Atomic uint64_t refusing_since_ms; /* 0: not in refusal */
-    _Atomic uint64_t suppressed;        /* refusals since that were not logged */
+    _Atomic uint64_t refusing_since_ms; /* wall; 0: not in refusal */
     _Atomic uint64_t warned;            /* ordinal << 8 | highest percentage announced */
+    _Atomic uint64_t verdicts[XL_VERDICTS];
 
     _Alignas(64) _Atomic int32_t active[]; /* requests being served, one column per row */
 } xl_entry_t;
@@ -102,6 +108,7 @@ typedef struct {
     size_t size;
     size_t entry_bytes;
     uint32_t rows, capacity;
+    uint32_t version; /* an older one may only be read, and copied into a new ledger */
 } xl_ledger_t;
 
 /* Bytes that so many rows and entries take; 0 when that overflows. */
@@ -131,8 +138,8 @@ const char *xl_ledger_check_head(const xl_ledger_head_t *head, size_t size, size
 uint32_t xl_ledger_checksum(const xl_ledger_head_t *head);
 
 /* Copies every entry that is in use, its identity and its counters but not
- * what is active, into an empty ledger with another number of rows. NULL or a
- * static reason. */
+ * what is active, into an empty ledger with another number of rows, out of one
+ * of this version or an older one. NULL or a static reason. */
 const char *xl_ledger_copy(xl_ledger_t *to, const xl_ledger_t *from);
 
 /* After a boot monotonic time began anew: puts every meter at rest when the
@@ -142,6 +149,7 @@ const char *xl_ledger_copy(xl_ledger_t *to, const xl_ledger_t *from);
 void xl_ledger_rebase(xl_ledger_t *ledger, const char *boot_id);
 
 xl_entry_t *xl_ledger_entry(const xl_ledger_t *ledger, uint32_t index); /* NULL when out of range */
+uint32_t xl_ledger_index(const xl_ledger_t *ledger, const xl_entry_t *entry); /* of one that _entry returned */
 uint32_t xl_ledger_find(const xl_ledger_t *ledger, const uint64_t id[2]);
 
 /* Finds or appends; when full, reuses the entry that no configuration from

@@ -18,6 +18,7 @@
 #include "xl_units.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 typedef struct {
     _Atomic uint64_t tat_ns; /* monotonic; 0: at rest since ever */
@@ -35,6 +36,17 @@ uint64_t xl_rate_units(xl_rate_t rate, uint64_t ns);
 uint64_t xl_meter_reserve(xl_meter_t *meter, xl_rate_t rate, uint64_t n, uint64_t depth_ns, uint64_t now_ns,
                           uint64_t *cost_ns);
 
+/* Takes n units of which the last may begin up to ahead_ns after now (the
+ * tolerance of the GCRA); false, and nothing taken, when it would begin later.
+ * *wait_ns: when taken, how long after now it begins; else, how long from now
+ * it would be refused. n == 0 takes nothing and is always granted. */
+bool xl_meter_take(xl_meter_t *meter, xl_rate_t rate, uint64_t n, uint64_t ahead_ns, uint64_t now_ns,
+                   uint64_t *wait_ns);
+
+/* The same answer without taking anything. */
+bool xl_meter_fits(const xl_meter_t *meter, xl_rate_t rate, uint64_t n, uint64_t ahead_ns, uint64_t now_ns,
+                   uint64_t *wait_ns);
+
 /* Gives n of the units of an earlier reservation back: everybody behind moves
  * up. The TAT never falls below 0. */
 void xl_meter_release(xl_meter_t *meter, xl_rate_t rate, uint64_t n);
@@ -42,6 +54,9 @@ void xl_meter_release(xl_meter_t *meter, xl_rate_t rate, uint64_t n);
 /* How long who takes something now has to wait for the start of his slot; 0: not
  * at all. */
 uint64_t xl_meter_queue_ns(const xl_meter_t *meter, uint64_t now_ns);
+
+/* As if nothing had ever been taken. */
+void xl_meter_rest(xl_meter_t *meter);
 
 /* Forgets what an idle meter has saved up: TAT is at least floor_ns. */
 void xl_meter_raise(xl_meter_t *meter, uint64_t floor_ns);

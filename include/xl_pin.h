@@ -51,7 +51,8 @@ static inline uint64_t xl_control_next(uint64_t control, bool live, uint64_t pin
 uint32_t xl_pin_take(xl_table_t *table, uint32_t row);
 void xl_pin_give_up(xl_table_t *table, uint32_t row, uint32_t pin);
 
-/* Pins the cell when it is live and of that key. */
-bool xl_pin_hold(xl_table_t *table, uint32_t row, uint32_t pin, uint32_t cell, const uint64_t id[2]);
+/* Pins the cell when it is live and of that key; *full: it is, and has `most` pins. */
+bool xl_pin_hold(xl_table_t *table, uint32_t row, uint32_t pin, uint32_t cell, const uint64_t id[2], uint32_t most,
+                 bool *full);
 
 #endif

@@ -49,7 +49,9 @@ typedef struct {
     const char *warn;
     xl_rate_t rate;
     uint64_t burst_bytes, after_bytes;
-    uint64_t active, requests, bytes; /* of a rate */
+    uint64_t active, requests, bytes;
+    const char *allows; /* of what is neither a quota nor a bandwidth */
+    uint64_t refused, would_refuse, delayed;
     uint64_t refusing_since_s, suppressed;
     const char *action, *when, *origin, *source;
 

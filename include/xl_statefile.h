@@ -56,6 +56,10 @@ bool xl_statefile_blank(const xl_statefile_t *file);
  * it. NULL or the reason; *name is its new name. */
 const char *xl_statefile_set_aside(xl_statefile_t *file, apr_pool_t *p, const char **name);
 
+/* Gives the file a second name, NAME and the suffix, which a successor leaves to it.
+ * What had that name before is gone. NULL or the reason. */
+const char *xl_statefile_keep(const xl_statefile_t *file, const char *suffix, apr_pool_t *p);
+
 /* A successor is written completely under NAME.new, then takes the name. */
 const char *xl_statefile_begin_successor(xl_statefile_t *next, const xl_statefile_t *file, size_t size, apr_pool_t *p);
 const char *xl_statefile_succeed(xl_statefile_t *file, xl_statefile_t *next, apr_pool_t *p);

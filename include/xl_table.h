@@ -9,7 +9,7 @@
  *     pins     8 bytes x rows x pins     what each process holds (a row of its own, as in xl_ledger): xl_pin.h
  *     sets     xl_table_set_t x sets     64 bytes each: tags and ages of its 8 cells
  *     cells    xl_cell_t x 8 x sets      64 bytes each
- *     labels   24 bytes x 8 x sets       for status pages only, may be cut
+ *     labels   xl_table_label_t x 8 x sets  24 bytes each: for status pages only, may be cut
  *
  * That is 96 bytes per key. The block is zeroed when it is given and is written
  * to only where a key or a pin comes, so that what is never used needs no memory.
@@ -36,23 +36,44 @@
 #ifndef XL_TABLE_H
 #define XL_TABLE_H
 
+#include "xl_mark.h"
 #include "xl_meter.h"
+#include "xl_usage.h"
 
 #include <stdbool.h>
 
 #define XL_TABLE_WAYS 8u
 #define XL_TABLE_STRIPES 16u
-#define XL_TABLE_LABEL_BYTES 24u
+#define XL_TABLE_LABEL_BYTES 20u
 #define XL_NO_CELL UINT32_MAX
 
 /* One key, 64 bytes. */
 typedef struct {
     uint64_t id[2];                   /* written under the lock, while nobody can have it pinned */
     _Atomic uint64_t control;         /* version, whether it is live, pins: xl_pin.h */
-    xl_meter_t meter;
-    _Atomic uint64_t bytes, requests; /* since it is there */
-    _Atomic uint64_t locked_until_ms; /* not evicted before that; 0: not locked out */
+    union {
+        struct {
+            xl_meter_t meter;
+            _Atomic uint64_t bytes, requests; /* since it is there */
+        };
+        xl_usage_t usage; /* of a quota */
+    };
+    _Atomic uint64_t mark; /* not evicted while its moment is to come */
 } xl_cell_t;
+
+/* For status pages only. */
+typedef struct {
+    uint32_t owner;                  /* as the key says; its highest bit: a cell with a usage */
+    char text[XL_TABLE_LABEL_BYTES]; /* cut between characters; no 0 at its end when it is full */
+} xl_table_label_t;
+
+/* Who is looked for. */
+typedef struct {
+    uint64_t id[2];
+    uint32_t owner;   /* below 2^31: what the caller knows its limit by */
+    bool usage;       /* counts by usage, not by meter */
+    const char *text; /* that people know the key by */
+} xl_table_key_t;
 
 typedef struct {
     _Atomic uint32_t tag[XL_TABLE_WAYS];   /* 32 bits of the id; 0: the cell is free */
@@ -84,7 +105,7 @@ typedef struct {
     _Atomic uint64_t *entry;
     xl_table_set_t *set;
     xl_cell_t *cell;
-    char (*label)[XL_TABLE_LABEL_BYTES];
+    xl_table_label_t *label;
     uint32_t sets, rows, pins; /* pins: of each row */
     xl_table_lock_t lock;
     _Atomic uint32_t next_pin; /* where this process looks for a free pin first */
@@ -113,18 +134,28 @@ const char *xl_table_init(xl_table_t *table, void *base, size_t size, uint32_t c
                           const xl_table_lock_t *lock);
 
 /* The cell of a key, pinned for the process of that row: found, or put in with
- * a clean meter. now_ms is any clock that all processes share; it ages cells and
- * ends lock-outs. No cell: none may go, no pin is free, the cell has as many as
- * it can count, the lock cannot be had, or there is no such row. */
-xl_pin_t xl_table_pin(xl_table_t *table, uint32_t row, const uint64_t id[2], const char *label, uint64_t now_ms);
+ * a clean meter or usage. now_ms is the clock of xl_mark, which all processes
+ * share; it ages cells and ends lock-outs. No cell: none may go, no pin is free,
+ * the cell has as many as it can count, the lock cannot be had, or there is no
+ * such row. */
+xl_pin_t xl_table_pin(xl_table_t *table, uint32_t row, const xl_table_key_t *key, uint64_t now_ms);
+
+/* The same, and no cell, with *full, when it has `most` pins already: never more,
+ * however many ask at once. */
+xl_pin_t xl_table_pin_most(xl_table_t *table, uint32_t row, const xl_table_key_t *key, uint64_t now_ms, uint32_t most,
+                           bool *full);
 void xl_table_unpin(xl_table_t *table, uint32_t row, xl_pin_t pin);
 
 xl_cell_t *xl_table_cell(const xl_table_t *table, uint32_t cell); /* NULL when out of range */
 uint32_t xl_cell_pins(const xl_cell_t *cell);                     /* of all processes */
 
-/* Copies what a cell is called. Who has it not pinned may get the name of the
- * next key, or of both a part. */
-void xl_table_label(const xl_table_t *table, uint32_t cell, char label[XL_TABLE_LABEL_BYTES]);
+/* The pins of a key by all processes, without having it pinned; 0: it is not there. */
+uint32_t xl_table_peek(const xl_table_t *table, const uint64_t id[2]);
+
+/* Copies what a cell is called, with a 0 at the end. Who has it not pinned may
+ * get the name of the next key, or of both a part. */
+uint32_t xl_table_owner(const xl_table_t *table, uint32_t cell, bool *usage);
+void xl_table_text(const xl_table_t *table, uint32_t cell, char text[XL_TABLE_LABEL_BYTES + 1]);
 
 /* Takes back every pin of a row whose process is gone; takes no lock. false:
  * one could not be told yet, since others use its cell at this very moment:

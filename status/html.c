@@ -298,7 +298,9 @@ static void table_of(xl_html_t *html, const group_t *group)
 static void tables_of(xl_html_t *html, xl_sheet_e table)
 {
     static const char *const captions[XL_DIMS] = {
-        [XL_DIM_QUOTA] = "Quotas", [XL_DIM_BANDWIDTH] = "Bandwidth", [XL_DIM_UPLOAD] = "Uploads"
+        [XL_DIM_QUOTA] = "Quotas", [XL_DIM_BANDWIDTH] = "Bandwidth", [XL_DIM_UPLOAD] = "Uploads",
+        [XL_DIM_REQUESTS] = "Requests", [XL_DIM_CONNECTIONS] = "Connections", [XL_DIM_PENALTY] = "Penalties",
+        [XL_DIM_BLOCK] = "Blocks"
     };
     group_t group = { table, xl_sheets[table].caption, NULL };
     xl_dimension_e d;

@@ -306,7 +306,9 @@ void xl_snapshot_top(xl_snapshot_t *snapshot, uint64_t n)
 const char *xl_snapshot_dimension(xl_dimension_e dimension)
 {
     static const char *const names[XL_DIMS] = {
-        [XL_DIM_QUOTA] = "quota", [XL_DIM_BANDWIDTH] = "bandwidth", [XL_DIM_UPLOAD] = "upload"
+        [XL_DIM_QUOTA] = "quota", [XL_DIM_BANDWIDTH] = "bandwidth", [XL_DIM_UPLOAD] = "upload",
+        [XL_DIM_REQUESTS] = "requests", [XL_DIM_CONNECTIONS] = "connections", [XL_DIM_PENALTY] = "penalty",
+        [XL_DIM_BLOCK] = "block"
     };
 
     return names[dimension];
@@ -315,7 +317,7 @@ const char *xl_snapshot_dimension(xl_dimension_e dimension)
 const char *xl_snapshot_key(xl_key_e key)
 {
     static const char *const names[] = {
-        [XL_KEY_ALL] = "all", [XL_KEY_SESSION] = "session", [XL_KEY_CLIENT] = "client"
+        [XL_KEY_ALL] = "all", [XL_KEY_SESSION] = "session", [XL_KEY_CLIENT] = "client", [XL_KEY_ZONE] = "zone"
     };
 
     return names[key];

@@ -29,6 +29,7 @@ sub note_words {
     my ($seen, $text) = @_;
     $seen->{$_}++ for $text =~ m{(?<!/)(<?\bXLimit\w+)}g;
     $seen->{"$_="}++ for $text =~ /[\s"](\w+)=/g;
+    $seen->{$_}++ for $text =~ /\s(nodelay)\b/g;
 }
 
 # Runs -t on lines of a file of their own, so that its line numbers are known.
@@ -121,6 +122,36 @@ accepts 'XLimitUpload session 8Mbit/s after=64KiB',
 accepts 'xlimitupload CLIENT 2MB/s', 'XLimitUpload client 2MB/s burst=0 mode=enforce name=upload-client';
 accepts qq(XLimitUpload all 50MB/s scope=server mode=dry-run when="%{HTTP_HOST} == 'a'"),
     qq(XLimitUpload all 50MB/s burst=0 mode=dry-run when="%{HTTP_HOST} == 'a'" scope=server name=upload-all);
+accepts 'XLimitRequests client 10/s burst=20',
+    'XLimitRequests client 10/1s burst=20 nodelay exceeded="status 429" mode=enforce name=requests-client';
+accepts 'XLimitRequests all 600/min burst=50 delay=10 cost="%{env:weight}" exceeded="redirect /busy"',
+    'XLimitRequests all 600/1min burst=50 delay=10 exceeded="redirect /busy 302" mode=enforce cost="%{env:weight}" '
+    . 'name=requests-all';
+accepts 'XLimitRequests all 5/10s nodelay scope=server mode=dry-run',
+    'XLimitRequests all 5/10s burst=0 nodelay exceeded="status 429" mode=dry-run scope=server name=requests-all';
+accepts 'xlimitconnections CLIENT 10', 'XLimitConnections client 10 exceeded="status 429" mode=enforce '
+    . 'name=connections-client';
+accepts 'XLimitConnections client 200 at=accept',
+    'XLimitConnections client 200 at=accept exceeded="close" mode=enforce name=connections-client';
+accepts 'XLimitPenalty client 20/10s for=5min count=status:404,401',
+    'XLimitPenalty client 20/10s for=5min count=status:401,404 exceeded="status 429" mode=enforce name=penalty-client';
+accepts 'XLimitPenalty all 5/s for=250ms count=Rejected', 'XLimitPenalty all 5/1s for=250ms count=rejected ';
+accepts 'XLimitPenalty all 5/s for=1w', 'XLimitPenalty all 5/1s for=1w count=requests ';
+accepts qq(XLimitBlock when="%{HTTP_HOST} == 'x'" exceeded=close),
+    qq(XLimitBlock exceeded="close" mode=enforce when="%{HTTP_HOST} == 'x'" name=block);
+accepts qq(XLimitBlock when="true"), 'XLimitBlock exceeded="status 403" ';
+accepts 'XLimitQuota client 1GB day', 'XLimitQuota client 1GB day at=00:00 tz=', 'exceeded="status 429"';
+accepts qq(XLimitRequests apikey 10/s\nXLimitQuota apikey 1000r day\nXLimitBandwidth apikey 1MB/s\n)
+    . qq(XLimitZone apikey key="%{req_novary:X-Api-Key}" entries=100000),
+    qq(\nXLimitZone apikey key="%{req_novary:X-Api-Key}" entries=100000\n),
+    'XLimitRequests apikey 10/1s burst=0 nodelay', 'name=quota-apikey-day-requests',
+    'XLimitBandwidth apikey 1MB/s burst=0 mode=enforce name=bandwidth-apikey';
+accepts 'XLimitZone z key="%{HTTP_HOST}"', 'XLimitZone z key="%{HTTP_HOST}" entries=65536';
+accepts 'XLimitQuota all 1GB 30d exceeded="speed 64kB/s 10/s 5"', 'exceeded="speed 64kB/s 10/1s 5"';
+accepts 'XLimitQuota all 1GB 30d exceeded="speed 64kB/s 5"', 'exceeded="speed 64kB/s 5"';
+accepts "XLimitExceeded requests status 503\nXLimitExceeded connections close\nXLimitExceeded penalty pass\n"
+    . "XLimitExceeded block redirect /x", map { "    XLimitExceeded $_\n" } 'requests status 503', 'connections close',
+    'penalty pass', 'block redirect /x 302';
 accepts 'XLimitClientPrefix 24 56',               '    XLimitClientPrefix 24 56';
 accepts 'XLimitClientPrefix 1 128',               '    XLimitClientPrefix 1 128';
 accepts 'XLimitBackendRate on',                   '    XLimitBackendRate On';
@@ -349,6 +380,9 @@ my %sample = (
     XLimitEngine     => 'async',               XLimitBuffer     => '10kB',          XLimitSpool    => 'off',
     XLimitUpload     => 'client 1MB/s',        XLimitClientPrefix => '24 56',       XLimitBackendRate => 'On',
     XLimitAccount    => 'x',                   '<XLimitAccount' => "y>\n</XLimitAccount>",
+    XLimitRequests   => 'client 10/s',         XLimitConnections => 'client 5',
+    XLimitPenalty    => 'client 5/s for=1min', XLimitBlock       => 'when=true',
+    XLimitZone       => 'z key=x',
 );
 my %allowed = (
     XL_IN_SCOPES => qr/^(?!Limit$|XLimitAccount$)/, XL_IN_ACCOUNTS => qr/^(?!Limit$)/, XL_IN_HOSTS => qr/^VirtualHost$/,
@@ -381,12 +415,12 @@ my @malformed = map { [/\A(.*)^=> (.*?)\n?\z/ms] } map { s/^#.*\n?//mgr } split 
     slurp(project() . '/t/conf/malformed.txt') =~ s/\@PORT\@/$ports[0]/gr;
 @malformed = grep { defined $_->[0] } @malformed;
 refuses(@$_) for @malformed;
-refuses("\n# a comment\n\n> XLimitQuota client 1GB month\n", '"client" is not a key of a quota; right would be all');
+refuses("\n# a comment\n\n> XLimitQuota session 1GB month\n", '"session" is not a key; right would be client, all or');
 refuses("> XLimitExceeded quota redirect /a\x01b\n", 'is not a URL to redirect to: it holds a control character');
 cmp_ok scalar @malformed, '>=', 160, scalar(@malformed) . ' malformed configurations';
 
 # What the contract names for later is unknown until it works.
-for (qw(XLimitRequests XLimitConnections XLimitPenalty XLimitZone XLimitBlock XLimitFlush XLimitWaiting XLimitEventLog
+for (qw(XLimitFlush XLimitEventLog
     XLimitCluster XLimitStatusWrite CBandLimit))
 {
     refuses("> $_ all 1", "Invalid command '$_'");
@@ -492,7 +526,7 @@ for (map { $_->[0] } @directives) {
     ok $good{$_}, "a good $_";
     ok $bad{$_}, "a malformed $_";
 }
-for (map { "$_=" } @options) {
+for (map { /nodelay/ ? $_ : "$_=" } @options) {
     ok $good{$_} || $good{ ucfirst } || $good{ uc() }, "a good $_";
     ok $bad{$_}, "a malformed $_";
 }

@@ -259,7 +259,7 @@ sub start_daemon {
 
 subtest 'a daemon that cannot start says so by its exit status' => sub {
     my @cases = (
-        ['a newer file', '', sub { patch($_[0], 8, pack 'L', 2); reseal($_[0]) }],
+        ['a newer file', '', sub { patch($_[0], 8, pack 'L', 99); reseal($_[0]) }],
         ['a corrupt head, fail', "XLimitStateError fail\n", sub { patch($_[0], 25, "\x01") }],
         ['a corrupt entry, fail', "XLimitStateError fail\n", sub { patch($_[0], $first_entry, pack 'L', 77) }],
         ['a link, fail', "XLimitStateError fail\n", sub { rename $_[0], "$_[0].old"; symlink "$_[0].old", $_[0] }],

@@ -63,6 +63,46 @@ uint64_t xl_meter_reserve(xl_meter_t *meter, xl_rate_t rate, uint64_t n, uint64_
     return start;
 }
 
+/* Whether something that begins then, its first n - 1 units lasting body_ns, may. */
+static bool conforms(uint64_t start_ns, uint64_t body_ns, uint64_t ahead_ns, uint64_t now_ns, uint64_t *wait_ns)
+{
+    uint64_t last_ns = add(start_ns, body_ns), latest_ns = add(now_ns, ahead_ns);
+
+    *wait_ns = subtract(last_ns, last_ns <= latest_ns ? now_ns : latest_ns);
+    return last_ns <= latest_ns;
+}
+
+bool xl_meter_fits(const xl_meter_t *meter, xl_rate_t rate, uint64_t n, uint64_t ahead_ns, uint64_t now_ns,
+                   uint64_t *wait_ns)
+{
+    uint64_t from = atomic_load_explicit(&meter->units, memory_order_relaxed);
+    uint64_t tat = atomic_load_explicit(&meter->tat_ns, memory_order_relaxed);
+
+    *wait_ns = 0;
+    return !n || conforms(tat > now_ns ? tat : now_ns, range_ns(rate, from, n - 1), ahead_ns, now_ns, wait_ns);
+}
+
+/* Looked at first, so that who is refused again and again moves nothing. */
+bool xl_meter_take(xl_meter_t *meter, xl_rate_t rate, uint64_t n, uint64_t ahead_ns, uint64_t now_ns,
+                   uint64_t *wait_ns)
+{
+    uint64_t from, tat, start;
+
+    if (!xl_meter_fits(meter, rate, n, ahead_ns, now_ns, wait_ns) || !n)
+        return !n;
+    from = atomic_fetch_add_explicit(&meter->units, n, memory_order_relaxed);
+    tat = atomic_load_explicit(&meter->tat_ns, memory_order_relaxed);
+    do {
+        start = tat > now_ns ? tat : now_ns;
+        if (!conforms(start, range_ns(rate, from, n - 1), ahead_ns, now_ns, wait_ns)) {
+            atomic_fetch_sub_explicit(&meter->units, n, memory_order_relaxed);
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&meter->tat_ns, &tat, add(start, range_ns(rate, from, n)),
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
 void xl_meter_release(xl_meter_t *meter, xl_rate_t rate, uint64_t n)
 {
     uint64_t upto = atomic_fetch_sub_explicit(&meter->units, n, memory_order_relaxed);
@@ -77,6 +117,11 @@ void xl_meter_release(xl_meter_t *meter, xl_rate_t rate, uint64_t n)
 uint64_t xl_meter_queue_ns(const xl_meter_t *meter, uint64_t now_ns)
 {
     return subtract(atomic_load_explicit(&meter->tat_ns, memory_order_relaxed), now_ns);
+}
+
+void xl_meter_rest(xl_meter_t *meter)
+{
+    atomic_store_explicit(&meter->tat_ns, 0, memory_order_relaxed);
 }
 
 void xl_meter_raise(xl_meter_t *meter, uint64_t floor_ns)

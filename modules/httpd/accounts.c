@@ -167,7 +167,7 @@ static void settle_exceeded(const xl_dir_conf_t *conf)
 
         if (said->kind == XL_ACT_DEFAULT)
             said = &conf->exceeded_any;
-        if (limit->dimension == XL_DIM_QUOTA && limit->exceeded.kind == XL_ACT_DEFAULT)
+        if (limit->exceeded.kind == XL_ACT_DEFAULT)
             limit->exceeded = *said;
     }
 }

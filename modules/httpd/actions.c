@@ -13,7 +13,7 @@
 
 APLOG_USE_MODULE(xlimit);
 
-#define WORDS_MAX 3
+#define WORDS_MAX 4
 
 typedef struct {
     const cmd_parms *cmd;
@@ -21,6 +21,18 @@ typedef struct {
     const char *word[WORDS_MAX]; /* [0] names the action */
     int words;
 } words_t;
+
+static bool parts; /* some speed of the configuration has more than a rate */
+
+bool xl_config_has_parts(void)
+{
+    return parts;
+}
+
+void xl_actions_reset(void)
+{
+    parts = false;
+}
 
 typedef const char *reader_t(const words_t *words, xl_action_t *action);
 
@@ -92,11 +104,59 @@ static const char *read_status(const words_t *words, xl_action_t *action)
     return NULL;
 }
 
+/* A limit that holds for whoever is answered with this speed. It has the key of
+ * the limit that he exceeds. */
+static xl_limit_t *part_of_speed(const words_t *words, xl_dimension_e dimension, const char *name)
+{
+    xl_limit_t *limit = apr_pcalloc(words->cmd->pool, sizeof(*limit));
+
+    limit->dimension = dimension;
+    limit->delay = XL_NO_DELAY;
+    limit->name = name;
+    limit->place = "";
+    limit->file = apr_pstrdup(words->cmd->pool, words->cmd->directive->filename);
+    limit->line = words->cmd->directive->line_num;
+    return limit;
+}
+
+#define CONNECTIONS_MOST UINT64_C(1000000)
+
+/* "10/s" is a rate of requests, "5" a number at once. */
+static const char *read_part(const words_t *words, const char *word, xl_action_t *action)
+{
+    xl_rate_t rate;
+    uint64_t most;
+
+    if (xl_command_runtime(words->cmd))
+        return xl_command_error(words->cmd, "\"%s\" behind a speed is for the server's configuration, not for .htaccess",
+                                word);
+    parts = true;
+    if (!action->requests && !action->connections && !xl_units_per_time(word, &rate)) {
+        xl_limit_t *limit = part_of_speed(words, XL_DIM_REQUESTS, "speed-requests");
+
+        limit->rate = rate;
+        action->requests = limit;
+    } else if (!action->connections && !xl_units_number(word, CONNECTIONS_MOST, &most)) {
+        xl_limit_t *limit = part_of_speed(words, XL_DIM_CONNECTIONS, "speed-connections");
+
+        limit->amount = most;
+        action->connections = limit;
+    } else {
+        return xl_command_error(words->cmd, "\"%s\" is wrong; right would be speed RATE [COUNT/TIME] [COUNT]: bytes per "
+                                            "second, requests per time, requests at once", word);
+    }
+    return NULL;
+}
+
 static const char *read_speed(const words_t *words, xl_action_t *action)
 {
-    const char *fault = xl_units_rate(words->word[1], &action->rate);
+    const char *fault = xl_units_rate(words->word[1], &action->rate), *error = NULL;
 
-    return fault ? xl_command_error(words->cmd, "\"%s\" is not a rate: %s", words->word[1], fault) : NULL;
+    if (fault)
+        return xl_command_error(words->cmd, "\"%s\" is not a rate: %s", words->word[1], fault);
+    for (int i = 2; i < words->words && !error; i++)
+        error = read_part(words, words->word[i], action);
+    return error;
 }
 
 static const struct {
@@ -108,7 +168,7 @@ static const struct {
 } actions[] = {
     {"redirect", XL_ACT_REDIRECT, 2, 3, read_redirect, "redirect URL [301|302|303|307|308]"},
     {"status", XL_ACT_STATUS, 2, 2, read_status, "status CODE"},
-    {"speed", XL_ACT_SPEED, 2, 2, read_speed, "speed RATE"},
+    {"speed", XL_ACT_SPEED, 2, 4, read_speed, "speed RATE [COUNT/TIME] [COUNT]"},
     {"close", XL_ACT_CLOSE, 1, 1, NULL, "close"},
     {"pass", XL_ACT_PASS, 1, 1, NULL, "pass"},
 };

@@ -110,12 +110,27 @@ const char *xl_command_name_fault(const char *name)
     return right ? NULL : "right would be 1 to 64 letters, digits, dots, hyphens and underscores";
 }
 
+/* Decisions come before anybody has been asked for a password. */
+static const char *asks_for_user(const char *text)
+{
+    static const char *const names[] = {"REMOTE_USER", "AUTH_TYPE"};
+    size_t i;
+
+    for (i = 0; i < sizeof(names) / sizeof(*names); i++)
+        if (ap_strcasestr(text, names[i]))
+            return names[i];
+    return NULL;
+}
+
 const char *xl_command_expr(const cmd_parms *cmd, const char *text, unsigned flags, ap_expr_info_t **expr)
 {
-    const char *fault = NULL;
+    const char *fault = NULL, *user = asks_for_user(text);
 
     if (!*skip_blanks(text))
         return xl_command_error(cmd, "the expression is empty");
+    if (user)
+        return xl_command_error(cmd, "\"%s\" asks for %s, which is not known before authentication; right would be what "
+                                     "the client sends, %%{req_novary:Authorization}", text, user);
     flags |= AP_EXPR_FLAG_DONT_VARY;
     if (xl_command_runtime(cmd))
         flags |= AP_EXPR_FLAG_RESTRICTED;
@@ -158,22 +173,34 @@ const char *xl_command_place(const cmd_parms *cmd)
     return place ? place : "";
 }
 
+/* What can be exceeded, in words. */
+static const struct {
+    const char *name;
+    xl_dimension_e dimension;
+} refusing[] = {
+    {"quota", XL_DIM_QUOTA},     {"requests", XL_DIM_REQUESTS}, {"connections", XL_DIM_CONNECTIONS},
+    {"penalty", XL_DIM_PENALTY}, {"block", XL_DIM_BLOCK},
+};
+
+#define REFUSING (sizeof(refusing) / sizeof(*refusing))
+
 static const char *xl_set_exceeded(cmd_parms *cmd, void *dir, const char *args)
 {
     xl_dir_conf_t *conf = dir;
     const char *error = xl_command_in_scope(cmd, conf), *what;
-    xl_action_t *action;
+    size_t i;
 
     if (error || (error = xl_command_word(cmd, &args, &what)))
         return error;
-    if (what && !ap_cstr_casecmp(what, "quota"))
-        action = &conf->exceeded[XL_DIM_QUOTA];
-    else if (what && !ap_cstr_casecmp(what, "any"))
-        action = &conf->exceeded_any;
-    else
-        return xl_command_error(cmd, "\"%s\" is not what can be exceeded; right would be quota or any",
-                                what ? what : "");
-    return xl_action_parse(cmd, args, action);
+    if (what && !ap_cstr_casecmp(what, "any"))
+        return xl_action_parse(cmd, args, &conf->exceeded_any);
+    for (i = 0; i < REFUSING && (!what || ap_cstr_casecmp(what, refusing[i].name)); i++)
+        continue;
+    if (i < REFUSING)
+        return xl_action_parse(cmd, args, &conf->exceeded[refusing[i].dimension]);
+    return xl_command_error(cmd, "\"%s\" is not what can be exceeded; right would be quota, requests, connections, "
+                                 "penalty, block or any",
+                            what ? what : "");
 }
 
 static const char *xl_set_headers(cmd_parms *cmd, void *dir, const char *arg)

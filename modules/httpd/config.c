@@ -94,18 +94,33 @@ xl_dir_conf_t *xl_config_dir(ap_conf_vector_t *per_dir)
     return ap_get_module_config(per_dir, &xlimit_module);
 }
 
+/* A site that has used up what it has is not served; a client who asks for too
+ * much is told so. */
+static const xl_action_t *default_action(const xl_limit_t *limit)
+{
+    static const xl_action_t unavailable = {.kind = XL_ACT_STATUS, .status = HTTP_SERVICE_UNAVAILABLE};
+    static const xl_action_t too_many = {.kind = XL_ACT_STATUS, .status = HTTP_TOO_MANY_REQUESTS};
+    static const xl_action_t forbidden = {.kind = XL_ACT_STATUS, .status = HTTP_FORBIDDEN};
+
+    if (limit->dimension == XL_DIM_BLOCK)
+        return &forbidden;
+    return limit->dimension == XL_DIM_QUOTA && limit->key == XL_KEY_ALL ? &unavailable : &too_many;
+}
+
 const xl_action_t *xl_config_action(const xl_dir_conf_t *conf, const xl_limit_t *limit)
 {
     static const xl_action_t paces = {.kind = XL_ACT_PASS}; /* nobody is ever refused by it */
-    static const xl_action_t refuses = {.kind = XL_ACT_STATUS, .status = HTTP_SERVICE_UNAVAILABLE};
+    static const xl_action_t closes = {.kind = XL_ACT_CLOSE};
 
-    if (limit->dimension != XL_DIM_QUOTA)
+    if (limit->dimension == XL_DIM_BANDWIDTH || limit->dimension == XL_DIM_UPLOAD)
         return &paces;
+    if (limit->at_accept)
+        return limit->exceeded.kind == XL_ACT_DEFAULT ? &closes : &limit->exceeded;
     if (limit->exceeded.kind != XL_ACT_DEFAULT)
         return &limit->exceeded;
     if (conf->exceeded[limit->dimension].kind != XL_ACT_DEFAULT)
         return &conf->exceeded[limit->dimension];
-    return conf->exceeded_any.kind != XL_ACT_DEFAULT ? &conf->exceeded_any : &refuses;
+    return conf->exceeded_any.kind != XL_ACT_DEFAULT ? &conf->exceeded_any : default_action(limit);
 }
 
 /* ---- per server ---- */
@@ -163,6 +178,8 @@ void xl_config_reset(apr_pool_t *pconf)
     registry = apr_array_make(pconf, 16, sizeof(xl_registered_t));
     sections = apr_array_make(pconf, 16, sizeof(xl_section_t));
     xl_accounts_reset(pconf);
+    xl_keyzones_reset(pconf);
+    xl_actions_reset();
     xl_zones_reset(pconf);
 }
 
@@ -378,11 +395,14 @@ static void warn_of_zone(void)
 
 int xl_config_check(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_server)
 {
-    int accounts, names;
+    int accounts, names, zones;
 
     identify(pconf, ptemp, main_server);
     warn_of_zone();
     accounts = xl_accounts_apply(pconf, main_server);
     names = check_names(ptemp, main_server);
-    return accounts == OK ? names : accounts;
+    zones = xl_keyzones_resolve();
+    if (zones == OK && !xl_keyspace_check())
+        zones = HTTP_INTERNAL_SERVER_ERROR;
+    return accounts != OK ? accounts : names != OK ? names : zones;
 }

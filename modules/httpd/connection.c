@@ -293,6 +293,10 @@ int xl_conn_pre_connection(conn_rec *c, void *csd)
         xl_wait_backend(c);
         return DECLINED;
     }
+    if (!c->master && !xl_accept(c)) {
+        c->aborted = 1; /* the MPM closes it without a word */
+        return HTTP_FORBIDDEN;
+    }
     conn = conn_make(c, csd);
     if (c->master) {
         xl_conn_t *primary = xl_conn_of(c->master);

@@ -6,6 +6,7 @@
  * the finished configuration, changes nothing.
  */
 #include "xl_config.h"
+#include "xl_snapshot.h"
 
 #include "apr_file_io.h"
 #include "apr_strings.h"
@@ -78,6 +79,24 @@ static const char *quoted(apr_pool_t *p, const char *text)
     return out;
 }
 
+/* "20/10s", as it was written or in the least time that says the same. */
+static const char *frequency_text(apr_pool_t *p, xl_rate_t rate)
+{
+    return apr_psprintf(p, "%" APR_UINT64_T_FMT "/%s", (apr_uint64_t)rate.units,
+                        time_text(p, rate.per_ns / XL_NS_PER_MS));
+}
+
+static const char *speed_text(apr_pool_t *p, const xl_action_t *action)
+{
+    const char *text = apr_pstrcat(p, "speed ", rate_text(p, action->rate), NULL);
+
+    if (action->requests)
+        text = apr_pstrcat(p, text, " ", frequency_text(p, action->requests->rate), NULL);
+    if (action->connections)
+        text = apr_psprintf(p, "%s %" APR_UINT64_T_FMT, text, (apr_uint64_t)action->connections->amount);
+    return text;
+}
+
 const char *xl_config_action_text(apr_pool_t *p, const xl_action_t *action)
 {
     switch (action->kind) {
@@ -89,7 +108,7 @@ const char *xl_config_action_text(apr_pool_t *p, const xl_action_t *action)
     case XL_ACT_STATUS:
         return apr_psprintf(p, "status %d", action->status);
     case XL_ACT_SPEED:
-        return apr_pstrcat(p, "speed ", rate_text(p, action->rate), NULL);
+        return speed_text(p, action);
     case XL_ACT_CLOSE:
         return "close";
     case XL_ACT_PASS:
@@ -130,42 +149,118 @@ static const char *warn_text(apr_pool_t *p, const xl_limit_t *limit)
     return text;
 }
 
-static const char *quota_text(apr_pool_t *p, const xl_dir_conf_t *conf, const xl_limit_t *limit)
+static const char *number_text(apr_pool_t *p, uint64_t number)
 {
-    const char *amount = limit->unit == XL_UNIT_REQUESTS
-                             ? apr_psprintf(p, "%" APR_UINT64_T_FMT "r", (apr_uint64_t)limit->amount)
-                             : size_text(p, limit->amount);
-    const char *slice = limit->slice_ms ? apr_pstrcat(p, " slice=", time_text(p, limit->slice_ms), NULL) : "";
-    const xl_action_t *action = conf ? xl_config_action(conf, limit) : &limit->exceeded;
-    const char *exceeded = "";
+    return apr_psprintf(p, "%" APR_UINT64_T_FMT, (apr_uint64_t)number);
+}
 
-    if (action->kind != XL_ACT_DEFAULT)
-        exceeded = apr_pstrcat(p, " exceeded=", quoted(p, xl_config_action_text(p, action)), NULL);
-    return apr_pstrcat(p, "XLimitQuota all ", amount, " ", xl_config_period_text(p, &limit->period), slice,
-                       warn_text(p, limit), exceeded, NULL);
+static const char *key_text(const xl_limit_t *limit)
+{
+    static const char *const keys[] = {[XL_KEY_ALL] = "all", [XL_KEY_SESSION] = "session", [XL_KEY_CLIENT] = "client"};
+
+    return limit->key == XL_KEY_ZONE ? limit->zone : keys[limit->key];
+}
+
+static const char *quota_text(apr_pool_t *p, const xl_limit_t *limit)
+{
+    const char *amount = limit->unit == XL_UNIT_REQUESTS ? apr_pstrcat(p, number_text(p, limit->amount), "r", NULL)
+                                                         : size_text(p, limit->amount);
+    const char *slice = limit->slice_ms ? apr_pstrcat(p, " slice=", time_text(p, limit->slice_ms), NULL) : "";
+
+    return apr_pstrcat(p, "XLimitQuota ", key_text(limit), " ", amount, " ", xl_config_period_text(p, &limit->period),
+                       slice, warn_text(p, limit), NULL);
 }
 
 static const char *rate_limit_text(apr_pool_t *p, const xl_limit_t *limit)
 {
-    static const char *const keys[] = {
-        [XL_KEY_ALL] = "all ", [XL_KEY_SESSION] = "session ", [XL_KEY_CLIENT] = "client "
-    };
     const char *directive = limit->dimension == XL_DIM_UPLOAD ? "XLimitUpload " : "XLimitBandwidth ";
     const char *after =
         limit->key == XL_KEY_SESSION ? apr_pstrcat(p, " after=", size_text(p, limit->after_bytes), NULL) : "";
 
-    return apr_pstrcat(p, directive, keys[limit->key], rate_text(p, limit->rate),
-                       " burst=", size_text(p, limit->burst_bytes), after, NULL);
+    return apr_pstrcat(p, directive, key_text(limit), " ", rate_text(p, limit->rate),
+                       " burst=", size_text(p, limit->burst), after, NULL);
+}
+
+static const char *requests_text(apr_pool_t *p, const xl_limit_t *limit)
+{
+    const char *delay = limit->delay == XL_NO_DELAY ? " nodelay"
+                                                    : apr_pstrcat(p, " delay=", number_text(p, limit->delay), NULL);
+
+    return apr_pstrcat(p, frequency_text(p, limit->rate), " burst=", number_text(p, limit->burst), delay, NULL);
+}
+
+static const char *event_text(apr_pool_t *p, const xl_limit_t *limit)
+{
+    const char *text = "status:";
+    unsigned status;
+
+    if (limit->event != XL_EVENT_STATUS)
+        return limit->event == XL_EVENT_REJECTED ? "rejected" : "requests";
+    for (status = 0; status < 64 * XL_STATUS_WORDS; status++)
+        if (limit->statuses[status / 64] >> status % 64 & 1)
+            text = apr_psprintf(p, "%s%s%u", text, text[7] ? "," : "", status);
+    return text;
+}
+
+static const char *penalty_text(apr_pool_t *p, const xl_limit_t *limit)
+{
+    return apr_pstrcat(p, frequency_text(p, limit->rate), " for=", time_text(p, limit->for_ms),
+                       " count=", event_text(p, limit), NULL);
+}
+
+const char *xl_config_allows(apr_pool_t *p, const xl_limit_t *limit)
+{
+    switch (limit->dimension) {
+    case XL_DIM_REQUESTS:
+        return requests_text(p, limit);
+    case XL_DIM_CONNECTIONS:
+        return number_text(p, limit->amount);
+    case XL_DIM_PENALTY:
+        return penalty_text(p, limit);
+    default:
+        return NULL;
+    }
+}
+
+static const char *amount_text(apr_pool_t *p, const xl_limit_t *limit)
+{
+    static const char *const directives[XL_DIMS] = {
+        [XL_DIM_REQUESTS] = "XLimitRequests ",
+        [XL_DIM_CONNECTIONS] = "XLimitConnections ",
+        [XL_DIM_PENALTY] = "XLimitPenalty ",
+    };
+
+    if (limit->dimension == XL_DIM_QUOTA)
+        return quota_text(p, limit);
+    if (limit->dimension == XL_DIM_BLOCK)
+        return "XLimitBlock";
+    if (!directives[limit->dimension])
+        return rate_limit_text(p, limit);
+    return apr_pstrcat(p, directives[limit->dimension], key_text(limit), " ", xl_config_allows(p, limit), NULL);
+}
+
+/* " option=value", or nothing. */
+static const char *option_text(apr_pool_t *p, const char *option, const char *value)
+{
+    return value ? apr_pstrcat(p, " ", option, "=", quoted(p, value), NULL) : "";
+}
+
+static const char *exceeded_text(apr_pool_t *p, const xl_dir_conf_t *conf, const xl_limit_t *limit)
+{
+    const xl_action_t *action = conf ? xl_config_action(conf, limit) : &limit->exceeded;
+    bool paces = limit->dimension == XL_DIM_BANDWIDTH || limit->dimension == XL_DIM_UPLOAD;
+
+    return paces || action->kind == XL_ACT_DEFAULT ? "" : option_text(p, "exceeded", xl_config_action_text(p, action));
 }
 
 const char *xl_config_line(apr_pool_t *p, const xl_dir_conf_t *conf, const xl_limit_t *limit)
 {
     static const char *const modes[] = {"enforce", "dry-run", "off"};
-    const char *text = limit->dimension == XL_DIM_QUOTA ? quota_text(p, conf, limit) : rate_limit_text(p, limit);
-    const char *when = limit->when ? apr_pstrcat(p, " when=", quoted(p, limit->when_text), NULL) : "";
-    const char *scope = limit->scope_server ? " scope=server" : "";
 
-    return apr_pstrcat(p, text, " mode=", modes[limit->mode], when, scope, " name=", limit->name, NULL);
+    return apr_pstrcat(p, amount_text(p, limit), limit->at_accept ? " at=accept" : "", exceeded_text(p, conf, limit),
+                       " mode=", modes[limit->mode], option_text(p, "when", limit->when_text),
+                       option_text(p, "cost", limit->cost_text), limit->scope_server ? " scope=server" : "",
+                       " name=", limit->name, NULL);
 }
 
 /* ---- all of it ---- */
@@ -230,7 +325,8 @@ static void dump_rest(const dump_t *dump, const xl_dir_conf_t *conf)
         if (!exempt->account)
             dump_exempt(dump, exempt);
     }
-    dump_action(dump, "quota", &conf->exceeded[XL_DIM_QUOTA]);
+    for (i = 0; i < XL_DIMS; i++)
+        dump_action(dump, xl_snapshot_dimension((xl_dimension_e)i), &conf->exceeded[i]);
     dump_action(dump, "any", &conf->exceeded_any);
     if (conf->headers != XL_HEADERS_UNSET)
         apr_file_printf(dump->out, "    XLimitHeaders %s\n", headers[conf->headers]);
@@ -327,6 +423,19 @@ static void dump_account(const dump_t *dump, const xl_account_t *account)
     apr_file_printf(dump->out, "</XLimitAccount>\n");
 }
 
+static void dump_zones(const dump_t *dump)
+{
+    const apr_array_header_t *all = xl_config_keyzones();
+    int i;
+
+    for (i = 0; i < all->nelts; i++) {
+        const xl_keyzone_t *zone = APR_ARRAY_IDX(all, i, const xl_keyzone_t *);
+
+        apr_file_printf(dump->out, "\n# %s:%d\nXLimitZone %s key=%s entries=%u\n", zone->file, zone->line, zone->name,
+                        quoted(dump->pool, zone->key_text), zone->entries);
+    }
+}
+
 static void dump_accounts(const dump_t *dump)
 {
     const apr_array_header_t *all = xl_config_accounts();
@@ -353,6 +462,7 @@ void xl_config_dump(apr_pool_t *pconf, server_rec *main_server)
         return;
     apr_file_printf(dump.out, "# mod_xlimit: the configuration as it was understood\n");
     dump_engine(&dump, xl_config_server(main_server)->engine);
+    dump_zones(&dump);
     dump_accounts(&dump);
     dump_server(&dump, main_server);
     dump_hosts(&dump, main_server->next);

@@ -15,49 +15,106 @@
 APLOG_USE_MODULE(xlimit);
 
 /* ", Location /dl", or nothing for what stands in the host itself. */
-static const char *place_of(const xl_request_t *xr, const xl_limit_t *limit)
+static const char *place_of(apr_pool_t *p, const xl_limit_t *limit)
 {
-    return *limit->place ? apr_pstrcat(xr->r->pool, ", ", limit->place, NULL) : "";
+    return *limit->place ? apr_pstrcat(p, ", ", limit->place, NULL) : "";
 }
 
-static void used_up(const xl_request_t *xr, const xl_applied_t *applied, xl_now_t now)
+/* ", key \"192.0.2.7\"", or nothing for a counter of all. */
+static const char *key_of(apr_pool_t *p, const xl_applied_t *a)
 {
-    const xl_limit_t *limit = applied->limit;
-
-    if (!xl_refusal_begins(applied->entry, now.wall_ms))
-        return;
-    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, xr->r,
-                  "xlimit(401): %s of %s%s (%s:%d) is used up%s; worth trying again in %" APR_UINT64_T_FMT " s",
-                  limit->name, applied->entry->vhost, place_of(xr, limit), limit->file, limit->line,
-                  limit->mode == XL_MODE_DRY_RUN ? " (dry run: nothing is refused)" : "", xr->verdict.retry_after_s);
+    return a->table && *a->key.text ? apr_psprintf(p, ", key \"%.64s\"", a->key.text) : "";
 }
 
-static void free_again(const xl_request_t *xr, const xl_applied_t *applied, xl_now_t now)
+static const char *mode_of(const xl_limit_t *limit)
 {
+    return limit->mode == XL_MODE_DRY_RUN ? " (dry run: nothing is refused)" : "";
+}
+
+/* What is wrong, by dimension; their numbers never change. */
+static const struct {
+    int id; /* 0: refuses nobody */
+    const char *text;
+} refusals[XL_DIMS] = {
+    [XL_DIM_QUOTA] = { 401, "is used up" },
+    [XL_DIM_REQUESTS] = { 404, "has more requests than may come" },
+    [XL_DIM_CONNECTIONS] = { 405, "has as many at once as may be" },
+    [XL_DIM_PENALTY] = { 406, "is locked out" },
+    [XL_DIM_BLOCK] = { 407, "is met" },
+};
+
+static const char *again(apr_pool_t *p, const xl_applied_t *a)
+{
+    if (a->limit->dimension == XL_DIM_BLOCK)
+        return "";
+    return apr_psprintf(p, "; worth trying again in %" APR_UINT64_T_FMT " s",
+                        (apr_uint64_t)(a->wait_ms / 1000 + (a->wait_ms % 1000 != 0)));
+}
+
+static const char *refusal_text(apr_pool_t *p, const xl_applied_t *a)
+{
+    const xl_limit_t *limit = a->limit;
+
+    return apr_psprintf(p, "xlimit(%d): %s of %s%s (%s:%d)%s %s%s%s", refusals[limit->dimension].id, limit->name,
+                        a->entry->vhost, place_of(p, limit), limit->file, limit->line, key_of(p, a),
+                        refusals[limit->dimension].text, mode_of(limit), again(p, a));
+}
+
+static const char *end_text(apr_pool_t *p, const xl_applied_t *a, xl_now_t now, int64_t since_ms, uint64_t others)
+{
+    const char *seconds = "";
+
+    if (since_ms)
+        seconds = apr_psprintf(p, "%" APR_INT64_T_FMT " s and ", (now.wall_ms - since_ms) / 1000);
+    return apr_psprintf(p, "xlimit(402): %s of %s%s%s is free again after %s%" APR_UINT64_T_FMT
+                        " more requests that found it %s", a->limit->name, a->entry->vhost, place_of(p, a->limit),
+                        key_of(p, a), seconds, others, a->limit->dimension == XL_DIM_QUOTA ? "used up" : "so");
+}
+
+/* What the log learns of one limit, and at which level; NULL: nothing. */
+static const char *transition(apr_pool_t *p, const xl_applied_t *a, xl_now_t now, int *level)
+{
+    uint64_t others;
     int64_t since_ms;
-    uint64_t suppressed;
 
-    if (!xl_refusal_ends(applied->entry, &since_ms, &suppressed))
-        return;
-    ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, xr->r,
-                  "xlimit(402): %s of %s%s is free again after %" APR_INT64_T_FMT " s and %" APR_UINT64_T_FMT
-                  " more requests that found it used up",
-                  applied->limit->name, applied->entry->vhost, place_of(xr, applied->limit),
-                  (now.wall_ms - since_ms) / 1000, suppressed);
+    if (!refusals[a->limit->dimension].id || a->part_of)
+        return NULL;
+    *level = APLOG_WARNING;
+    if (a->locked || (a->over && xl_refusal_begins(a, now, &others)))
+        return refusal_text(p, a);
+    *level = APLOG_NOTICE;
+    if (!a->over && xl_refusal_lasts(a) && xl_refusal_ends(a, now, &since_ms, &others))
+        return end_text(p, a, now, since_ms, others);
+    return NULL;
 }
 
 void xl_events_decided(const xl_request_t *xr, xl_now_t now)
 {
     for (size_t i = 0; i < xr->n_applied; i++) {
-        const xl_applied_t *applied = &xr->applied[i];
+        int level;
+        const char *text = transition(xr->r->pool, &xr->applied[i], now, &level);
 
-        if (applied->limit->dimension != XL_DIM_QUOTA)
-            continue;
-        if (applied->over)
-            used_up(xr, applied, now);
-        else if (atomic_load_explicit(&applied->entry->refusing_since_ms, memory_order_relaxed))
-            free_again(xr, applied, now);
+        if (text)
+            ap_log_rerror(APLOG_MARK, level, 0, xr->r, "%s", text);
     }
+}
+
+void xl_events_accepted(const conn_rec *c, const xl_applied_t *list, size_t n, xl_now_t now)
+{
+    for (size_t i = 0; i < n; i++) {
+        int level;
+        const char *text = transition(c->pool, &list[i], now, &level);
+
+        if (text)
+            ap_log_cerror(APLOG_MARK, level, 0, c, "%s", text);
+    }
+}
+
+void xl_events_locked(const xl_request_t *xr)
+{
+    for (size_t i = 0; i < xr->n_applied; i++)
+        if (xr->applied[i].locked)
+            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, xr->r, "%s", refusal_text(xr->r->pool, &xr->applied[i]));
 }
 
 void xl_events_warn(const xl_request_t *xr)
@@ -71,7 +128,7 @@ void xl_events_warn(const xl_request_t *xr)
         percent = xl_quota_warning(applied->limit, applied->entry, xl_now().wall_ms);
         if (percent)
             ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, xr->r, "xlimit(403): %s of %s%s (%s:%d) has reached %u %%",
-                          applied->limit->name, applied->entry->vhost, place_of(xr, applied->limit),
+                          applied->limit->name, applied->entry->vhost, place_of(xr->r->pool, applied->limit),
                           applied->limit->file, applied->limit->line, percent);
     }
 }
@@ -94,11 +151,12 @@ static const char *log_limit(request_rec *r, char *arg)
     return xr && xr->by ? xr->by->name : NULL;
 }
 
-/* No limit of this version delays a request. */
 static const char *log_delay(request_rec *r, char *arg)
 {
+    const xl_request_t *xr = xl_request_of(r);
+
     (void)arg;
-    return xl_request_of(r) ? "0" : NULL;
+    return xr ? apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, (apr_uint64_t)(xr->delayed_ns / 1000)) : NULL;
 }
 
 static const char *log_remaining(request_rec *r, char *arg)

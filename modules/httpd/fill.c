@@ -99,7 +99,7 @@ static xl_snap_limit_t *new_limit(fill_t *fill)
         .projected = XL_ABSENT, .previous = XL_ABSENT, .period_start_s = XL_ABSENT, .period_end_s = XL_ABSENT,
         .slice_s = XL_ABSENT, .burst_bytes = XL_ABSENT, .after_bytes = XL_ABSENT, .active = XL_ABSENT,
         .requests = XL_ABSENT, .bytes = XL_ABSENT, .refusing_since_s = XL_ABSENT, .suppressed = XL_ABSENT,
-        .warn_least = XL_ABSENT, .vhost_row = XL_ABSENT,
+        .refused = XL_ABSENT, .would_refuse = XL_ABSENT, .delayed = XL_ABSENT, .warn_least = XL_ABSENT, .vhost_row = XL_ABSENT,
     };
     return row;
 }
@@ -135,23 +135,44 @@ static void fill_quota(const fill_t *fill, xl_snap_limit_t *row, const xl_limit_
 static void fill_rate(xl_snap_limit_t *row, const xl_limit_t *limit)
 {
     row->rate = limit->rate;
-    row->burst_bytes = limit->burst_bytes;
+    row->burst_bytes = limit->burst;
     row->after_bytes = limit->key == XL_KEY_SESSION ? limit->after_bytes : XL_ABSENT;
 }
 
-/* A rate refuses nobody. */
-static void fill_counters(const fill_t *fill, xl_snap_limit_t *row, const xl_entry_t *entry, bool is_quota)
+static bool paces(xl_dimension_e dimension)
+{
+    return dimension == XL_DIM_BANDWIDTH || dimension == XL_DIM_UPLOAD;
+}
+
+static uint64_t verdicts(const xl_entry_t *entry, int one, int other)
+{
+    return load(&entry->verdicts[one]) + load(&entry->verdicts[other]);
+}
+
+static void fill_refusals(xl_snap_limit_t *row, const xl_entry_t *entry, xl_dimension_e dimension)
 {
     uint64_t since_ms = load(&entry->refusing_since_ms);
 
-    if (!is_quota) {
+    row->refused = verdicts(entry, XL_VERDICT_REJECTED, XL_VERDICT_REDIRECTED);
+    row->would_refuse = verdicts(entry, XL_VERDICT_REJECTED_DRY_RUN, XL_VERDICT_REDIRECTED_DRY_RUN);
+    if (dimension == XL_DIM_REQUESTS)
+        row->delayed = verdicts(entry, XL_VERDICT_DELAYED, XL_VERDICT_DELAYED_DRY_RUN);
+    if (!since_ms)
+        return;
+    row->refusing_since_s = since_ms / 1000;
+    row->suppressed = xl_mark_count(load(&entry->mark));
+}
+
+static void fill_counters(const fill_t *fill, xl_snap_limit_t *row, const xl_entry_t *entry, xl_dimension_e dimension)
+{
+    if (paces(dimension) || dimension == XL_DIM_CONNECTIONS)
         row->active = xl_entry_active(fill->ledger, entry);
+    if (dimension != XL_DIM_QUOTA) {
         row->requests = load(&entry->requests);
         row->bytes = load(&entry->sent_bytes);
-    } else if (since_ms) {
-        row->refusing_since_s = since_ms / 1000;
-        row->suppressed = load(&entry->suppressed);
     }
+    if (!paces(dimension))
+        fill_refusals(row, entry, dimension);
 }
 
 /* The configuration that a request at the limit's place would have. */
@@ -173,7 +194,7 @@ static void fill_limit(fill_t *fill, const xl_registered_t *r, size_t vhost_row,
     row->account = limit->account;
     row->place = *limit->place ? limit->place : NULL;
     row->dimension = xl_snapshot_dimension(limit->dimension);
-    row->key = xl_snapshot_key(limit->key);
+    row->key = limit->key == XL_KEY_ZONE ? limit->zone : xl_snapshot_key(limit->key);
     row->mode = xl_snapshot_mode(limit->mode);
     row->when = limit->when ? limit->when_text : NULL;
     row->origin = "config";
@@ -182,14 +203,16 @@ static void fill_limit(fill_t *fill, const xl_registered_t *r, size_t vhost_row,
         row->vhost = xl_config_server(s)->identity;
         row->vhost_row = vhost_row;
     }
-    if (limit->dimension == XL_DIM_QUOTA) {
+    if (limit->dimension == XL_DIM_QUOTA)
         fill_quota(fill, row, limit, entry);
-        row->action = xl_config_action_text(fill->pool, xl_config_action(resolved(fill, r, s), limit));
-    } else {
+    else if (paces(limit->dimension))
         fill_rate(row, limit);
-    }
+    else
+        row->allows = xl_config_allows(fill->pool, limit);
+    if (!paces(limit->dimension))
+        row->action = xl_config_action_text(fill->pool, xl_config_action(resolved(fill, r, s), limit));
     if (entry)
-        fill_counters(fill, row, entry, limit->dimension == XL_DIM_QUOTA);
+        fill_counters(fill, row, entry, limit->dimension);
 }
 
 /* Whether requests of the server can meet the limit: XLimitInherit Off of a
@@ -262,7 +285,14 @@ static size_t row_of_vhost(const fill_t *fill, const char *label)
 
 static xl_dimension_e dimension_of(uint32_t kind)
 {
-    return kind == XL_ENTRY_QUOTA ? XL_DIM_QUOTA : kind == XL_ENTRY_UPLOAD ? XL_DIM_UPLOAD : XL_DIM_BANDWIDTH;
+    static const xl_dimension_e dimensions[XL_ENTRY_KINDS] = {
+        [XL_ENTRY_QUOTA] = XL_DIM_QUOTA,       [XL_ENTRY_BANDWIDTH] = XL_DIM_BANDWIDTH,
+        [XL_ENTRY_UPLOAD] = XL_DIM_UPLOAD,     [XL_ENTRY_REQUESTS] = XL_DIM_REQUESTS,
+        [XL_ENTRY_CONNECTIONS] = XL_DIM_CONNECTIONS, [XL_ENTRY_PENALTY] = XL_DIM_PENALTY,
+        [XL_ENTRY_BLOCK] = XL_DIM_BLOCK,
+    };
+
+    return dimensions[kind];
 }
 
 /* The ledger knows its name and its counter, not its key, amount or period:
@@ -282,10 +312,9 @@ static void fill_unregistered(fill_t *fill, const xl_entry_t *entry, xl_dimensio
     row->dimension = xl_snapshot_dimension(dimension);
     row->origin = "htaccess";
     if (dimension == XL_DIM_QUOTA) {
-        row->key = xl_snapshot_key(XL_KEY_ALL);
         row->used = xl_usage_read(&entry->usage, &endless, fill->now.wall_ms).used;
     }
-    fill_counters(fill, row, entry, dimension == XL_DIM_QUOTA);
+    fill_counters(fill, row, entry, dimension);
 }
 
 /* Returns how many entries count something. */
@@ -301,7 +330,7 @@ static uint64_t fill_rest(fill_t *fill)
         used += kind != XL_ENTRY_FREE;
         if (fill->shown[i] || load(&entry->generation) != generation)
             continue;
-        if (kind != XL_ENTRY_FREE && kind != XL_ENTRY_SCOPE)
+        if (kind > XL_ENTRY_SCOPE && kind < XL_ENTRY_KINDS)
             fill_unregistered(fill, entry, dimension_of(kind));
     }
     return used;
@@ -352,16 +381,29 @@ static void fill_settings(const fill_t *fill, xl_rows_t *rows)
     *rows = (xl_rows_t){ settings, 6 };
 }
 
+static void add_table(xl_snap_server_t *server, const xl_table_t *table)
+{
+    xl_table_totals_t totals;
+
+    if (!table)
+        return;
+    if (server->keys_capacity == XL_ABSENT)
+        server->keys_used = server->keys_capacity = server->keys_evicted = 0;
+    xl_table_totals(table, &totals);
+    server->keys_used += totals.used;
+    server->keys_capacity += totals.cells;
+    server->keys_evicted += totals.evictions;
+}
+
+/* Of all tables together. */
 static void fill_keys(xl_snap_server_t *server)
 {
-    const xl_table_t *table = xl_keys_table();
-    xl_table_totals_t totals = { .used = XL_ABSENT, .cells = XL_ABSENT, .evictions = XL_ABSENT };
+    const apr_array_header_t *zones = xl_config_keyzones();
 
-    if (table)
-        xl_table_totals(table, &totals);
-    server->keys_used = totals.used;
-    server->keys_capacity = totals.cells;
-    server->keys_evicted = totals.evictions;
+    server->keys_used = server->keys_capacity = server->keys_evicted = XL_ABSENT;
+    add_table(server, xl_keyspace_table(NULL));
+    for (int i = 0; i < zones->nelts; i++)
+        add_table(server, xl_keyspace_table(APR_ARRAY_IDX(zones, i, const xl_keyzone_t *)));
 }
 
 static uint64_t uptime_s(const fill_t *fill)

@@ -1,180 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * keys: the table of keys (store/table) in httpd: its memory and locks from the
- * first configuration that needs it until the server ends, and what a client is:
- * the bits of an address that count, hashed with the limit under a secret of
- * this server. Children write to the memory, so the parent trusts nothing in it;
- * the secret never stands there.
- * Who locks: the table, by the mutexes made here, one per stripe.
+ * keys: which key of a limit a request has, and the table where its counter is:
+ * an address, cut to the bits that tell clients apart, or the value of a zone's
+ * expression, of any length; hashed with the limit under a secret of this server
+ * that never stands in shared memory.
+ * Never keeps a value, never pins (who counts does). Where tables live is
+ * keyspace.c's affair. Runs in the request's own thread; nobody locks.
  */
 #include "xl_conn.h"
 
-#include "xl_segment_start.h"
 #include "xl_siphash.h"
 
-#include "ap_mpm.h"
+#include "ap_expr.h"
 #include "apr_strings.h"
 #include "http_log.h"
-#include "util_mutex.h"
 
-#include <sys/mman.h>
+#if APR_HAVE_ARPA_INET_H
+#include <arpa/inet.h>
+#endif
 
 APLOG_USE_MODULE(xlimit);
 
-#define RETAINED_KEY "mod_xlimit-keys"
-#define PINS_THREADED 32768u /* a row's: connections of a child, times the limits with a key that apply to each */
-#define PINS_PREFORK 256u
-#define CELLS_DEFAULT 65536u
-#define CELLS_MOST (UINT32_C(1) << 28)
-#define RECOVERED_MS INT64_C(60000) /* as long a table counts as full after it was */
+#define QUIET_MS 60000
 
-typedef struct {
-    xl_table_t table; /* base NULL: none */
-    uint8_t secret[16];
-    apr_global_mutex_t *stripes[XL_TABLE_STRIPES];
-    bool locked_out; /* of the stripes: this child finds keys and puts none in */
-} keys_t;
-
-static keys_t *keys; /* retained: old and new generation share it */
-
-/* ---- start ----------------------------------------------------------- */
-
-static bool lock(void *context, unsigned stripe)
-{
-    const keys_t *k = context;
-
-    return !k->locked_out && apr_global_mutex_lock(k->stripes[stripe]) == APR_SUCCESS;
-}
-
-static void unlock(void *context, unsigned stripe)
-{
-    const keys_t *k = context;
-
-    apr_global_mutex_unlock(k->stripes[stripe]);
-}
-
-bool xl_keys_wanted(void)
-{
-    const apr_array_header_t *registry = xl_config_registry();
-
-    for (int i = 0; i < registry->nelts; i++)
-        if (APR_ARRAY_IDX(registry, i, xl_registered_t).limit->key == XL_KEY_CLIENT)
-            return true;
-    return false;
-}
-
-static bool make_mutexes(server_rec *s)
-{
-    for (unsigned i = 0; i < XL_TABLE_STRIPES; i++) {
-        const char *instance = apr_psprintf(s->process->pool, "keys-%u", i);
-        apr_status_t rv = ap_global_mutex_create(&keys->stripes[i], NULL, XL_MUTEX_TYPE, instance, s,
-                                                 s->process->pool, 0);
-
-        if (rv != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "xlimit(231): mutex %u of the table of clients cannot be had; "
-                         "see the Mutex directive, type " XL_MUTEX_TYPE, i);
-            return false;
-        }
-    }
-    return true;
-}
-
-static uint32_t pins_per_row(void)
-{
-    int threads = 0;
-
-    return ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) == APR_SUCCESS && threads > 1 ? PINS_THREADED : PINS_PREFORK;
-}
-
-/* What XLimitMemory leaves beside the ledger; xl_segment_need has seen to it that
- * this is enough for XL_KEYS_LEAST. */
-static uint32_t cells_of(const xl_engine_conf_t *engine)
-{
-    size_t ledger = xl_segment_ledger()->size, most = engine->memory_bytes / XL_KEY_BYTES;
-
-    if (!engine->memory_bytes)
-        return CELLS_DEFAULT;
-    most = engine->memory_bytes > ledger ? (engine->memory_bytes - ledger) / XL_KEY_BYTES : 0;
-    if (most < XL_KEYS_LEAST)
-        most = XL_KEYS_LEAST;
-    return most > CELLS_MOST ? CELLS_MOST : (uint32_t)most;
-}
-
-/* Plain mmap: a pool's cleanup would take it away at exit, while threads still
- * count. What is never touched costs nothing. */
-static bool make_table(uint32_t cells, server_rec *s)
-{
-    xl_table_lock_t locks = { lock, unlock, keys };
-    uint32_t rows = xl_segment_ledger()->rows, pins = pins_per_row();
-    size_t size = xl_table_size(cells, rows, pins);
-    void *base = size ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-                      : MAP_FAILED;
-    const char *reason;
-
-    if (base == MAP_FAILED) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, APR_FROM_OS_ERROR(errno), s, "xlimit(232): no memory for a table of %u "
-                     "clients (%" APR_SIZE_T_FMT " bytes); lower XLimitMemory", cells, size);
-        return false;
-    }
-    reason = xl_table_init(&keys->table, base, size, cells, rows, pins, &locks);
-    if (!reason)
-        return true;
-    munmap(base, size);
-    keys->table.base = NULL;
-    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "xlimit(233): the table of %u clients cannot be made: %s", cells,
-                 reason);
-    return false;
-}
-
-bool xl_keys_open(server_rec *main_server)
-{
-    keys = ap_retained_data_get(RETAINED_KEY);
-    if (!keys)
-        keys = ap_retained_data_create(RETAINED_KEY, sizeof(*keys));
-    if (keys->table.base || !xl_keys_wanted())
-        return true;
-    if (apr_generate_random_bytes(keys->secret, sizeof(keys->secret)) != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, main_server, "xlimit(234): no random bytes for the table of clients");
-        return false;
-    }
-    return make_mutexes(main_server) && make_table(cells_of(xl_config_server(main_server)->engine), main_server);
-}
-
-void xl_keys_child(apr_pool_t *pchild, server_rec *main_server)
-{
-    for (unsigned i = 0; keys && keys->table.base && i < XL_TABLE_STRIPES; i++) {
-        apr_global_mutex_t **mutex = &keys->stripes[i];
-        apr_status_t rv = apr_global_mutex_child_init(mutex, apr_global_mutex_lockfile(*mutex), pchild);
-
-        if (rv == APR_SUCCESS)
-            continue;
-        keys->locked_out = true;
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, main_server, "xlimit(235): mutex %u of the table of clients cannot be "
-                     "had in this child; clients that are new to it share the rate of one", i);
-        return;
-    }
-}
-
-xl_table_t *xl_keys_table(void)
-{
-    return keys && keys->table.base ? &keys->table : NULL;
-}
-
-bool xl_keys_gone(uint32_t row)
-{
-    xl_table_t *table = xl_keys_table();
-
-    return !table || xl_table_settle(table, row);
-}
-
-/* ---- who a client is ------------------------------------------------- */
+/* ---- who a client is --------------------------------------------------- */
 
 /* What is hashed; no padding. */
 typedef struct {
-    uint64_t limit[2];
-    uint8_t family, bits, address[16];
-    uint8_t unused[6];
-} client_key_t;
+    uint64_t limit[2], value[2];
+    uint8_t family, bits, salt;
+    uint8_t unused[5];
+} hashed_t;
 
 static void cut(uint8_t *address, size_t size, int bits)
 {
@@ -183,63 +39,192 @@ static void cut(uint8_t *address, size_t size, int bits)
             address[i] = (uint8_t)(address[i] & (bits <= 0 ? 0 : 0xFF << (8 - bits)));
 }
 
-/* The address as mod_remoteip has it; one of IPv4 inside IPv6 is IPv4. */
-bool xl_keys_id(const request_rec *r, const xl_limit_t *limit, const xl_entry_t *entry, uint64_t id[2])
+/* One of IPv4 inside IPv6 is IPv4. */
+bool xl_keys_address(const apr_sockaddr_t *sa, const server_rec *s, xl_address_t *address)
 {
-    const apr_sockaddr_t *sa = r->useragent_addr;
-    client_key_t key = { .limit = { entry->id[0], entry->id[1] } };
     const uint8_t *bytes;
-    size_t size;
 
-    (void)limit;
+    memset(address, 0, sizeof(*address));
     if (!sa)
         return false;
     if (sa->family == APR_INET) {
         bytes = (const uint8_t *)&sa->sa.sin.sin_addr;
-        size = 4;
+        address->family = 4;
 #if APR_HAVE_IPV6
     } else if (sa->family == APR_INET6) {
         bool mapped = IN6_IS_ADDR_V4MAPPED(&sa->sa.sin6.sin6_addr);
 
         bytes = (const uint8_t *)&sa->sa.sin6.sin6_addr + (mapped ? 12 : 0);
-        size = mapped ? 4 : 16;
+        address->family = mapped ? 4 : 6;
 #endif
     } else {
         return false;
     }
-    key.family = size == 4 ? 4 : 6;
-    key.bits = (uint8_t)xl_config_prefix(r->server, size == 16);
-    memcpy(key.address, bytes, size);
-    cut(key.address, size, key.bits);
-    xl_siphash128(keys ? keys->secret : (const uint8_t[16]){ 0 }, &key, sizeof(key), id);
+    address->bits = (uint8_t)xl_config_prefix(s, address->family == 6);
+    memcpy(address->bytes, bytes, address->family == 4 ? 4 : 16);
+    cut(address->bytes, address->family == 4 ? 4 : 16, address->bits);
     return true;
 }
 
-/* ---- a table that is full -------------------------------------------- */
-
-static void log_full(const xl_limit_t *limit, const server_rec *s)
+const char *xl_keys_address_text(apr_pool_t *p, const xl_address_t *address)
 {
-    if (!xl_keys_table())
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(236): no table of clients for limit \"%s\" on line %d "
-                     "of %s: .htaccess alone makes none; all its clients share the rate of one", limit->name,
-                     limit->line, limit->file);
-    else
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(237): the table of clients is full of such as are being "
-                     "served; new clients of limit \"%s\" on line %d of %s share the rate of one; raise XLimitMemory",
-                     limit->name, limit->line, limit->file);
+    const uint8_t *b = address->bytes;
+    char text[48];
+
+    if (address->family == 4)
+        return apr_psprintf(p, "%u.%u.%u.%u", b[0], b[1], b[2], b[3]);
+#if APR_HAVE_IPV6
+    if (inet_ntop(AF_INET6, b, text, sizeof(text)))
+        return apr_pstrdup(p, text);
+#endif
+    return "";
 }
 
-void xl_keys_found(const xl_limit_t *limit, xl_entry_t *entry, const server_rec *s, bool found)
+/* Text that needs no work where all of an IPv4 address counts. */
+static const char *label_of(const request_rec *r, const xl_address_t *address)
 {
-    int64_t since_ms = (int64_t)atomic_load_explicit(&entry->refusing_since_ms, memory_order_relaxed), now_ms;
-    uint64_t suppressed;
+    return address->family == 4 && address->bits == 32 ? r->useragent_ip : xl_keys_address_text(r->pool, address);
+}
 
-    if (found && !since_ms)
+/* ---- the value of a zone ------------------------------------------------ */
+
+/* Of one request, found out once. */
+typedef struct {
+    const xl_keyzone_t *zone;
+    const char *text; /* NULL: the request has no key there */
+    uint64_t hash[2];
+} value_t;
+
+static void log_failure(const request_rec *r, const xl_keyzone_t *zone, const char *error)
+{
+    uint64_t others;
+
+    if (xl_mark_refused(xl_keyspace_failures(zone->index), xl_now().mono_ns / XL_NS_PER_MS, QUIET_MS, &others))
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "xlimit(502): the key of XLimitZone %s (%s:%d) cannot be evaluated: %s; such requests have no key "
+                      "there and are not limited by it; this is said once a minute", zone->name, zone->file, zone->line,
+                      error);
+}
+
+static value_t *evaluate(xl_request_t *xr, request_rec *r, const xl_keyzone_t *zone)
+{
+    const char *error = NULL, *text = ap_expr_str_exec(r, zone->key, &error);
+    value_t *value = apr_array_push(xr->zone_values);
+
+    *value = (value_t){ .zone = zone };
+    if (error || !text) {
+        log_failure(r, zone, error ? error : "it has no value");
+    } else if (*text) {
+        value->text = text;
+        xl_siphash128(xl_keyspace_secret(), text, strlen(text), value->hash);
+    }
+    return value;
+}
+
+static const value_t *value_of(xl_request_t *xr, request_rec *r, const xl_keyzone_t *zone)
+{
+    if (!xr->zone_values)
+        xr->zone_values = apr_array_make(r->pool, 2, sizeof(value_t));
+    for (int i = 0; i < xr->zone_values->nelts; i++)
+        if (APR_ARRAY_IDX(xr->zone_values, i, value_t).zone == zone)
+            return &APR_ARRAY_IDX(xr->zone_values, i, value_t);
+    return evaluate(xr, r, zone);
+}
+
+/* ---- the key of a request in a limit ------------------------------------ */
+
+static void fill_address(hashed_t *hashed, const xl_address_t *address)
+{
+    memcpy(hashed->value, address->bytes, sizeof(address->bytes));
+    hashed->family = address->family;
+    hashed->bits = address->bits;
+}
+
+static bool fill(hashed_t *hashed, xl_request_t *xr, request_rec *r, const xl_limit_t *limit, xl_table_key_t *key)
+{
+    const value_t *value;
+    xl_address_t address;
+
+    switch (limit->key) {
+    case XL_KEY_CLIENT:
+        if (!xl_keys_address(r->useragent_addr, r->server, &address))
+            return false;
+        fill_address(hashed, &address);
+        key->text = label_of(r, &address);
+        return true;
+    case XL_KEY_ZONE:
+        value = value_of(xr, r, limit->keyzone);
+        memcpy(hashed->value, value->hash, sizeof(value->hash));
+        key->text = value->text;
+        return value->text != NULL;
+    default:
+        key->text = "";
+        return true;
+    }
+}
+
+static void finish(hashed_t *hashed, const xl_limit_t *limit, const xl_entry_t *entry, xl_salt_e salt,
+                   xl_table_key_t *key)
+{
+    memcpy(hashed->limit, entry->id, sizeof(hashed->limit));
+    hashed->salt = (uint8_t)salt;
+    key->owner = xl_ledger_index(xl_segment_ledger(), entry);
+    key->usage = limit->dimension == XL_DIM_QUOTA && salt == XL_SALT_NONE;
+    xl_siphash128(xl_keyspace_secret(), hashed, sizeof(*hashed), key->id);
+}
+
+bool xl_keys_find(xl_request_t *xr, request_rec *r, const xl_limit_t *limit, const xl_entry_t *entry, xl_salt_e salt,
+                  xl_table_t **table, xl_table_key_t *key)
+{
+    hashed_t hashed = { .salt = 0 };
+
+    if (!fill(&hashed, xr, r, limit, key))
+        return false;
+    finish(&hashed, limit, entry, salt, key);
+    *table = xl_keyspace_table(limit->key == XL_KEY_ZONE ? limit->keyzone : NULL);
+    return true;
+}
+
+bool xl_keys_find_client(const conn_rec *c, const xl_limit_t *limit, const xl_entry_t *entry, xl_table_t **table,
+                         xl_table_key_t *key)
+{
+    hashed_t hashed = { .salt = 0 };
+    xl_address_t address;
+
+    if (!xl_keys_address(c->client_addr, c->base_server, &address))
+        return false;
+    fill_address(&hashed, &address);
+    finish(&hashed, limit, entry, XL_SALT_NONE, key);
+    key->text = xl_keys_address_text(c->pool, &address);
+    *table = xl_keyspace_table(NULL);
+    return true;
+}
+
+/* ---- a table that is full ----------------------------------------------- */
+
+static void log_full(const xl_limit_t *limit, const server_rec *s, bool table)
+{
+    if (!table)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(236): no table of keys for limit \"%s\" on line %d "
+                     "of %s: .htaccess alone makes none; all who meet it share the counter of one", limit->name,
+                     limit->line, limit->file);
+    else
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(237): the table of keys is full of such as are being "
+                     "served or locked out; new ones of limit \"%s\" on line %d of %s share the counter of one; raise "
+                     "%s", limit->name, limit->line, limit->file,
+                     limit->key == XL_KEY_ZONE ? "entries= of its XLimitZone" : "XLimitMemory");
+}
+
+void xl_keys_found(const xl_limit_t *limit, const server_rec *s, bool table, bool found)
+{
+    static _Atomic uint64_t full; /* of this process */
+    uint64_t others;
+
+    if (found && !atomic_load_explicit(&full, memory_order_relaxed))
         return;
-    now_ms = xl_now().wall_ms;
-    if (!found && xl_refusal_begins(entry, now_ms))
-        log_full(limit, s);
-    if (found && now_ms - since_ms >= RECOVERED_MS && xl_refusal_ends(entry, &since_ms, &suppressed))
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(238): clients of limit \"%s\" have meters of their own "
-                     "again; %" APR_UINT64_T_FMT " more had none since", limit->name, (apr_uint64_t)suppressed);
+    if (!found && xl_mark_refused(&full, xl_now().mono_ns / XL_NS_PER_MS, QUIET_MS, &others))
+        log_full(limit, s, table);
+    if (found && xl_mark_served(&full, xl_now().mono_ns / XL_NS_PER_MS, QUIET_MS, &others))
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(238): keys of limit \"%s\" have counters of their own "
+                     "again; %" APR_UINT64_T_FMT " more had none since", limit->name, (apr_uint64_t)others);
 }

@@ -53,16 +53,37 @@ static void use_session(xl_pacing_t *p, xl_conn_t *primary, uint64_t key)
     p->level.meter = &p->session->meter;
 }
 
+static bool is_speed(const xl_limit_t *limit)
+{
+    return limit->dimension != XL_DIM_BANDWIDTH && limit->dimension != XL_DIM_UPLOAD;
+}
+
+static bool is_keyed(const xl_limit_t *limit)
+{
+    return limit->key == XL_KEY_CLIENT || limit->key == XL_KEY_ZONE;
+}
+
+/* The meter of the limit itself is that of key all, and of keys that find no cell. */
+static void use_entry(xl_pacing_t *p, const xl_applied_t *applied)
+{
+    p->entry = applied->entry;
+    p->usage = applied->cell ? &applied->cell->usage : &applied->entry->usage;
+    p->level.shared = true;
+    p->level.meter = is_speed(p->limit) ? &p->entry->speed : &p->entry->meter;
+}
+
 /* Which of its levels decides is the slot's affair; all take part. */
 bool xl_levels_add(xl_request_t *xr, xl_levels_t *levels, const xl_applied_t *applied)
 {
     const xl_limit_t *limit = applied->limit;
-    bool quota = limit->dimension == XL_DIM_QUOTA;
-    uint64_t id[2] = { 0, 0 };
+    bool speed = is_speed(limit);
+    xl_table_t *table = NULL;
+    xl_table_key_t key = { .text = "" };
     xl_pacing_t *p;
 
-    if (limit->key == XL_KEY_CLIENT && !xl_keys_id(xr->r, limit, applied->entry, id))
-        return true; /* no address, nothing to share */
+    if (is_keyed(limit) && !xl_keys_find(xr, xr->r, limit, applied->entry, speed ? XL_SALT_SPEED : XL_SALT_NONE,
+                                         &table, &key))
+        return true; /* nobody to share it with */
     if (levels->n == XL_LEVELS_MAX) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, xr->r,
                       "xlimit(302): more than %d bandwidth limits apply to one response; %s (%s:%d) and later ones "
@@ -70,16 +91,15 @@ bool xl_levels_add(xl_request_t *xr, xl_levels_t *levels, const xl_applied_t *ap
                       XL_LEVELS_MAX, limit->name, limit->file, limit->line);
         return false;
     }
-    p = push(xr, levels, quota ? applied->action->rate : limit->rate);
+    p = push(xr, levels, speed ? applied->action->rate : limit->rate);
     p->limit = limit;
-    p->only_over = quota;
-    p->level.burst_bytes = limit->burst_bytes;
-    p->id[0] = id[0];
-    p->id[1] = id[1];
+    p->only_over = limit->dimension == XL_DIM_QUOTA;
+    p->level.burst_bytes = speed ? 0 : limit->burst;
+    p->keyed = is_keyed(limit);
+    p->table = table;
+    p->key = key;
     if (applied->entry) {
-        p->entry = applied->entry;
-        p->level.shared = true;
-        p->level.meter = &applied->entry->meter;
+        use_entry(p, applied);
     } else {
         use_session(p, xr->conn->primary, limit->session_key);
         p->free_bytes = limit->after_bytes;
@@ -117,26 +137,23 @@ static uint32_t sharers_of(const xl_pacing_t *p)
 
 /* The cell of its key. Where there is none to be had all who find none share
  * the limit's own meter: stricter, never unlimited. */
-static void pin(xl_request_t *xr, xl_pacing_t *p, uint64_t now_ns)
+static void pin(const xl_request_t *xr, xl_pacing_t *p, uint64_t now_ns)
 {
-    xl_table_t *table = xl_keys_table();
-
     p->pin.cell = XL_NO_CELL;
-    if (table)
-        p->pin = xl_table_pin(table, xl_segment_row(), p->id, xr->r->useragent_ip, now_ns / XL_NS_PER_MS);
-    p->cell = p->pin.cell == XL_NO_CELL ? NULL : xl_table_cell(table, p->pin.cell);
-    p->level.meter = p->cell ? &p->cell->meter : &p->entry->meter;
-    if (p->cell)
+    if (p->table)
+        p->pin = xl_table_pin(p->table, xl_segment_row(), &p->key, now_ns / XL_NS_PER_MS);
+    p->cell = p->pin.cell == XL_NO_CELL ? NULL : xl_table_cell(p->table, p->pin.cell);
+    if (p->cell) {
+        p->level.meter = &p->cell->meter;
         atomic_fetch_add_explicit(&p->cell->requests, 1, memory_order_relaxed);
-    xl_keys_found(p->limit, p->entry, xr->r->server, p->cell != NULL);
+    }
+    xl_keys_found(p->limit, xr->r->server, p->table, p->cell);
 }
 
 /* Of two that wake a level up at once, both may: it raises the same floor. */
-static void enter(xl_request_t *xr, xl_pacing_t *p, uint64_t now_ns)
+static void enter(const xl_request_t *xr, xl_pacing_t *p, uint64_t now_ns)
 {
-    bool keyed = p->id[0] || p->id[1];
-
-    if (keyed)
+    if (p->keyed)
         pin(xr, p, now_ns);
     if (sharers_of(p) == (p->cell ? 1 : 0))
         xl_slot_wake(&p->level, now_ns);
@@ -170,7 +187,7 @@ void xl_levels_leave(xl_levels_t *levels)
         xl_pacing_t *p = &levels->list[i];
 
         if (p->cell)
-            xl_table_unpin(xl_keys_table(), xl_segment_row(), p->pin);
+            xl_table_unpin(p->table, xl_segment_row(), p->pin);
         p->cell = NULL;
         if (p->entry)
             xl_entry_leave(xl_segment_ledger(), p->entry, xl_segment_row());
@@ -183,7 +200,7 @@ void xl_levels_leave(xl_levels_t *levels)
 
 static bool takes_part(const xl_pacing_t *p)
 {
-    return !p->only_over || xl_quota_over(p->limit, p->entry, xl_now().wall_ms);
+    return !p->only_over || xl_quota_over(p->limit, p->usage, xl_now().wall_ms);
 }
 
 static bool in_last(const xl_levels_t *levels, size_t i)
@@ -212,7 +229,7 @@ uint64_t xl_levels_turn_ns(const xl_levels_t *levels)
         if (!p->only_over || !in_last(levels, i))
             continue;
         now = xl_now();
-        left_ms = xl_quota_free_ms(p->limit, p->entry, now.wall_ms) - now.wall_ms;
+        left_ms = xl_quota_free_ms(p->limit, p->usage, now.wall_ms) - now.wall_ms;
         at_ns = now.mono_ns + (left_ms > 0 ? (uint64_t)left_ms : 0) * XL_NS_PER_MS;
         first_ns = at_ns < first_ns ? at_ns : first_ns;
     }

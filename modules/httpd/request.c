@@ -42,6 +42,27 @@ static void take_back_unsent(xl_request_t *xr)
     xl_request_unsent(xr, unsent);
 }
 
+/* After internal redirects, that of the response that was sent. */
+static int last_status(const request_rec *r)
+{
+    while (r->next)
+        r = r->next;
+    return r->status;
+}
+
+/* Lets go of all that its limits hold. status 0: it was not served, or not yet. */
+static void end_decision(xl_request_t *xr, int status)
+{
+    xl_facts_t here = xl_facts_here();
+
+    if (!xr->n_applied)
+        return;
+    xl_settle(xr->applied, xr->n_applied, &here, status, xl_now());
+    if (status)
+        xl_events_locked(xr);
+    xr->n_applied = 0;
+}
+
 static apr_status_t settle(void *data)
 {
     xl_request_t *xr = data;
@@ -55,6 +76,7 @@ static apr_status_t settle(void *data)
     xl_spool_end(conn);
     take_back_unsent(xr);
     xl_events_warn(xr);
+    end_decision(xr, last_status(xr->r));
     if (xr->active && xr->scope)
         xl_entry_leave(xl_segment_ledger(), xr->scope, xl_segment_row());
     if (conn->writing == xr)
@@ -73,7 +95,6 @@ static xl_request_t *make(request_rec *r, xl_conn_t *conn)
     xr = apr_pcalloc(r->pool, sizeof(*xr));
     xr->r = r;
     xr->conn = conn;
-    xr->facts.cost = 1;
     xr->verdict.verdict = XL_VERDICT_PASSED;
     ap_set_module_config(r->request_config, &xlimit_module, xr);
     apr_pool_cleanup_register(r->pool, xr, settle, apr_pool_cleanup_null);
@@ -93,72 +114,6 @@ void xl_request_pre_read(request_rec *r, conn_rec *c)
     }
 }
 
-/* ---- what applies ---------------------------------------------------- */
-
-/* An expression that cannot be evaluated limits: an error never opens a gate. */
-static bool holds(request_rec *r, const void *expr, bool on_error)
-{
-    const char *error = NULL;
-    int result;
-
-    if (!expr)
-        return true;
-    result = ap_expr_exec(r, expr, &error);
-    if (result < 0)
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "xlimit(501): when= cannot be evaluated: %s", error);
-    return result < 0 ? on_error : result > 0;
-}
-
-/* The handler that will serve it, before the fixups that would say so. */
-static const char *handler_of(request_rec *r)
-{
-    const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
-    const char *error = NULL, *handler = NULL;
-
-    if (r->handler || !core->expr_handler)
-        return r->handler ? r->handler : core->handler;
-    handler = ap_expr_str_exec(r, core->expr_handler, &error); /* SetHandler's, without an expression as well */
-    return error ? NULL : handler;
-}
-
-static bool is_exempt(request_rec *r, const xl_dir_conf_t *conf)
-{
-    const char *handler = handler_of(r);
-
-    if (apr_table_get(r->subprocess_env, XLIMIT_ENV_EXEMPT))
-        return true;
-    if (handler && (!strcmp(handler, XLIMIT_STATUS_HANDLER) || !strcmp(handler, "server-status")))
-        return true;
-    for (int i = 0; conf->exempts && i < conf->exempts->nelts; i++) {
-        const xl_exempt_t *exempt = &APR_ARRAY_IDX(conf->exempts, i, xl_exempt_t);
-
-        if (exempt->handler ? handler && !strcmp(handler, exempt->handler) : holds(r, exempt->when, false))
-            return true;
-    }
-    return false;
-}
-
-static void collect(xl_request_t *xr, request_rec *r, const xl_dir_conf_t *conf)
-{
-    xr->n_applied = 0;
-    if (!conf->limits)
-        return;
-    xr->applied = apr_pcalloc(r->pool, (size_t)conf->limits->nelts * sizeof(*xr->applied));
-    for (int i = 0; i < conf->limits->nelts; i++) {
-        xl_limit_t *limit = APR_ARRAY_IDX(conf->limits, i, xl_limit_t *);
-        xl_applied_t *applied = &xr->applied[xr->n_applied];
-
-        if ((limit->dimension == XL_DIM_UPLOAD && !ap_request_has_body(r)) || !holds(r, limit->when, true))
-            continue;
-        applied->entry = limit->key == XL_KEY_SESSION ? NULL : xl_segment_entry(limit, r->server);
-        if (!applied->entry && limit->key != XL_KEY_SESSION)
-            continue; /* the ledger is full: logged where it was found out */
-        applied->limit = limit;
-        applied->action = xl_config_action(conf, limit);
-        xr->n_applied++;
-    }
-}
-
 /* ---- the decision ---------------------------------------------------- */
 
 /* Nobody is sent to where he already is. */
@@ -172,18 +127,18 @@ static bool excuse(xl_request_t *xr, request_rec *r)
     return true;
 }
 
-static void look(xl_request_t *xr, request_rec *r, bool may_refuse, xl_now_t now)
+/* What is decided now, charged or only looked at. */
+static void look(xl_request_t *xr, request_rec *r, bool may_refuse, bool charge, xl_now_t now)
 {
-    const xl_dir_conf_t *conf = xl_config_dir(r->per_dir_config);
+    xl_facts_t here = xl_facts_here();
 
-    xr->n_applied = 0;
-    xr->exempt = is_exempt(r, conf);
-    if (!xr->exempt)
-        collect(xr, r, conf);
+    end_decision(xr, 0);
+    xl_collect(xr, r, now);
     for (size_t i = 0; !may_refuse && i < xr->n_applied; i++)
         xr->applied[i].excused = xr->applied[i].action->kind != XL_ACT_SPEED; /* which refuses nobody */
     do {
-        xr->verdict = xl_decide(xr->applied, xr->n_applied, &xr->facts, now);
+        xr->verdict = charge ? xl_decide(xr->applied, xr->n_applied, &here, now)
+                             : xl_decide_look(xr->applied, xr->n_applied, &here, now);
     } while (xr->verdict.decision == XL_DECISION_REFUSE && excuse(xr, r));
 }
 
@@ -198,10 +153,12 @@ static void count_decision(xl_request_t *xr)
     for (size_t i = 0; i < xr->n_applied; i++) {
         const xl_applied_t *applied = &xr->applied[i];
 
-        if (!applied->entry)
+        if (!applied->entry || applied->part_of)
             continue;
         atomic_fetch_add(&applied->entry->requests, 1);
         atomic_fetch_add(&applied->entry->verdicts[applied->verdict], 1);
+        if (applied->cell && !applied->key.usage)
+            atomic_fetch_add_explicit(&applied->cell->requests, 1, memory_order_relaxed);
     }
 }
 
@@ -220,19 +177,23 @@ void xl_request_refused_late(xl_request_t *xr, request_rec *r)
  * such; here nothing has happened. */
 void xl_request_switching(xl_request_t *xr)
 {
+    xl_facts_t here = xl_facts_here();
+
     /* What httpd answered is no longer in headers_out. */
     if (!xr->active || !ap_find_token(xr->r->pool, apr_table_get(xr->r->headers_in, "Upgrade"), "h2c"))
         return;
     xl_pace_end(xr);
     xr->down.n = 0;
-    xl_decide_undo(xr->applied, xr->n_applied, &xr->facts);
+    xl_decide_undo(xr->applied, xr->n_applied, &here);
     for (size_t i = 0; i < xr->n_applied; i++) {
-        if (!xr->applied[i].entry)
+        const xl_applied_t *applied = &xr->applied[i];
+
+        if (!applied->entry || applied->part_of)
             continue;
-        atomic_fetch_sub(&xr->applied[i].entry->requests, 1);
-        atomic_fetch_sub(&xr->applied[i].entry->verdicts[xr->applied[i].verdict], 1);
+        atomic_fetch_sub(&applied->entry->requests, 1);
+        atomic_fetch_sub(&applied->entry->verdicts[applied->verdict], 1);
     }
-    xr->n_applied = 0;
+    end_decision(xr, 0);
     atomic_fetch_sub(&xr->scope->requests, 1);
     atomic_fetch_sub(&xr->scope->verdicts[xr->verdict.verdict], 1);
     xl_entry_leave(xl_segment_ledger(), xr->scope, xl_segment_row());
@@ -240,17 +201,20 @@ void xl_request_switching(xl_request_t *xr)
 }
 
 /* The speed of a quota is a level from the start, and takes part as long as the
- * quota is used up. */
+ * quota is used up; that of another limit is one for the response of a request
+ * that exceeded it. */
 static void add_levels(xl_request_t *xr)
 {
     for (size_t i = 0; i < xr->n_applied; i++) {
         const xl_applied_t *applied = &xr->applied[i];
-        bool speed = applied->limit->dimension == XL_DIM_QUOTA;
+        xl_dimension_e dimension = applied->limit->dimension;
+        bool paces = dimension == XL_DIM_BANDWIDTH || dimension == XL_DIM_UPLOAD;
+        bool speed = applied->action->kind == XL_ACT_SPEED && !applied->excused
+                     && (dimension == XL_DIM_QUOTA || applied->over);
 
-        if (applied->limit->mode != XL_MODE_ENFORCE
-            || (speed && (applied->excused || applied->action->kind != XL_ACT_SPEED)))
+        if (applied->limit->mode != XL_MODE_ENFORCE || (!paces && !speed))
             continue;
-        if (!xl_levels_add(xr, applied->limit->dimension == XL_DIM_UPLOAD ? &xr->up : &xr->down, applied))
+        if (!xl_levels_add(xr, dimension == XL_DIM_UPLOAD ? &xr->up : &xr->down, applied))
             break;
     }
     if (xr->own_rate.given && !xr->exempt) /* by a quick handler's response, before any decision */
@@ -264,7 +228,9 @@ static void decide(xl_request_t *xr, request_rec *r, bool may_refuse)
 
     xr->decided = true;
     xr->scope = xl_ledger_entry(xl_segment_ledger(), server->entry);
-    look(xr, r, may_refuse, now);
+    look(xr, r, may_refuse, true, now);
+    if (xr->verdict.decision == XL_DECISION_REFUSE)
+        xl_decide_refused(xr->applied, xr->n_applied, now);
     xr->by = xr->verdict.by < xr->n_applied ? xr->applied[xr->verdict.by].limit : NULL;
     count_decision(xr);
     xl_events_decided(xr, now);
@@ -296,6 +262,42 @@ xl_request_t *xl_request_writing(xl_conn_t *conn)
     return xr;
 }
 
+/* Where too many wait already the limit refuses, as without delay=. */
+static void refuse_to_wait(xl_request_t *xr)
+{
+    xl_facts_t here = xl_facts_here();
+    xl_applied_t *by = NULL;
+
+    xl_decide_undo(xr->applied, xr->n_applied, &here);
+    for (size_t i = 0; i < xr->n_applied; i++)
+        if (xr->applied[i].verdict == XL_VERDICT_DELAYED) {
+            by = &xr->applied[i];
+            xr->verdict.by = i;
+        }
+    if (by->entry) {
+        atomic_fetch_sub(&by->entry->verdicts[XL_VERDICT_DELAYED], 1);
+        atomic_fetch_add(&by->entry->verdicts[XL_VERDICT_REJECTED], 1);
+    }
+    if (xr->scope) {
+        atomic_fetch_sub(&xr->scope->verdicts[xr->verdict.verdict], 1);
+        atomic_fetch_add(&xr->scope->verdicts[XL_VERDICT_REJECTED], 1);
+    }
+    xr->by = by->limit;
+    xr->verdict.decision = XL_DECISION_REFUSE;
+    xr->verdict.verdict = XL_VERDICT_REJECTED;
+    xr->verdict.retry_after_s = 1 + xr->verdict.delay_ns / XL_NS_PER_S;
+}
+
+/* false: the client has not waited. */
+static bool take_turn(xl_request_t *xr, request_rec *r)
+{
+    xl_delay_e how = xl_delay(xr, r);
+
+    if (how == XL_DELAY_FULL)
+        refuse_to_wait(xr);
+    return how != XL_DELAY_GONE;
+}
+
 int xl_request_decide(request_rec *r)
 {
     xl_conn_t *conn = xl_conn_of(r->connection);
@@ -317,6 +319,8 @@ int xl_request_decide(request_rec *r)
     if (xr->decided)
         return DECLINED;
     decide(xr, r, true);
+    if (xr->verdict.delay_ns && !take_turn(xr, r))
+        return HTTP_REQUEST_TIME_OUT; /* to nobody */
     xl_respond_environment(xr, r);
     xl_respond_headers(xr, r, xl_config_dir(r->per_dir_config)->headers);
     if (xr->verdict.decision == XL_DECISION_REFUSE) {
@@ -340,13 +344,12 @@ int xl_request_hide_from_quick_handlers(request_rec *r, int lookup)
     if (!conn || lookup || r->main || r->prev || ap_hook_get_quick_handler()->nelts <= 2)
         return DECLINED;
     xr = make(r, conn);
-    look(xr, r, true, xl_now());
+    look(xr, r, true, false, xl_now());
     if (xr->verdict.decision == XL_DECISION_REFUSE) {
         xr->hidden_method = r->method_number + 1; /* 0 is M_GET */
         r->method_number = M_INVALID;
-    } else {
-        xl_decide_undo(xr->applied, xr->n_applied, &xr->facts);
     }
+    end_decision(xr, 0);
     return DECLINED;
 }
 
@@ -364,7 +367,23 @@ int xl_request_show_again(request_rec *r, int lookup)
 /* What an upload's entry counts is received: levels.c does. */
 static bool has_sent_bytes(const xl_applied_t *applied)
 {
-    return applied->entry && applied->limit->dimension != XL_DIM_UPLOAD;
+    return applied->entry && !applied->part_of && applied->limit->dimension != XL_DIM_UPLOAD;
+}
+
+/* Of the key, too, where its cell counts anything but a quota. */
+static void add_bytes(xl_request_t *xr, uint64_t bytes)
+{
+    if (xr->scope)
+        atomic_fetch_add(&xr->scope->sent_bytes, bytes);
+    for (size_t i = 0; i < xr->n_applied; i++) {
+        const xl_applied_t *applied = &xr->applied[i];
+
+        if (!has_sent_bytes(applied))
+            continue;
+        atomic_fetch_add(&applied->entry->sent_bytes, bytes);
+        if (applied->cell && !applied->key.usage)
+            atomic_fetch_add_explicit(&applied->cell->bytes, bytes, memory_order_relaxed);
+    }
 }
 
 void xl_request_sent(xl_request_t *xr, uint64_t bytes)
@@ -372,12 +391,7 @@ void xl_request_sent(xl_request_t *xr, uint64_t bytes)
     bytes += xr->uncounted_bytes;
     xr->uncounted_bytes = 0;
     xr->sent_bytes += bytes;
-    if (xr->scope)
-        atomic_fetch_add(&xr->scope->sent_bytes, bytes);
-    for (size_t i = 0; i < xr->n_applied; i++) {
-        if (has_sent_bytes(&xr->applied[i]))
-            atomic_fetch_add(&xr->applied[i].entry->sent_bytes, bytes);
-    }
+    add_bytes(xr, bytes);
     xl_account(xr->applied, xr->n_applied, bytes, xl_now());
 }
 
@@ -388,11 +402,6 @@ void xl_request_unsent(xl_request_t *xr, uint64_t bytes)
     if (bytes > xr->sent_bytes)
         bytes = xr->sent_bytes;
     xr->sent_bytes -= bytes;
-    if (xr->scope)
-        atomic_fetch_sub(&xr->scope->sent_bytes, bytes);
-    for (size_t i = 0; i < xr->n_applied; i++) {
-        if (has_sent_bytes(&xr->applied[i]))
-            atomic_fetch_sub(&xr->applied[i].entry->sent_bytes, bytes);
-    }
+    add_bytes(xr, -bytes); /* modulo 2^64 */
     xl_account_back(xr->applied, xr->n_applied, bytes, xl_now());
 }

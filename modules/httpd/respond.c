@@ -20,16 +20,10 @@ APLOG_USE_MODULE(xlimit);
 #define HTTP_BANDWIDTH_LIMIT_EXCEEDED 509 /* of no RFC, and known to every hosting customer */
 #define SF_INTEGER_MAX UINT64_C(999999999999999) /* RFC 8941 */
 
-enum { /* index into reasons[] */
-#define XL_REASON(id, status, title, detail) XL_REASON_##id,
-#include "xl_verdicts.def"
-};
-
 static const struct {
-    int status;
     const char *title, *detail;
-} reasons[] = {
-#define XL_REASON(id, status, title, detail) { status, title, detail },
+} reasons[XL_DIMS] = {
+#define XL_REASON(id, title, detail) [XL_DIM_##id] = { title, detail },
 #include "xl_verdicts.def"
 };
 
@@ -71,15 +65,23 @@ void xl_respond_environment(const xl_request_t *xr, request_rec *r)
 
 /* ---- RateLimit fields ------------------------------------------------ */
 
-static uint64_t window_s(const xl_applied_t *quota)
+/* Of a rate of requests, in which its burst is whole again. */
+static uint64_t window_s(const xl_applied_t *a)
 {
-    const xl_period_t *period = &quota->limit->period;
+    const xl_period_t *period = &a->limit->period;
     xl_usage_view_t view;
 
+    if (a->limit->dimension == XL_DIM_REQUESTS)
+        return (xl_rate_ns(a->limit->rate, a->total) + XL_NS_PER_S - 1) / XL_NS_PER_S;
     if (period->kind == XL_PERIOD_TIME)
         return period->length_ms / 1000;
-    view = xl_usage_read(&quota->entry->usage, period, xl_now().wall_ms);
+    view = xl_usage_read(a->cell ? &a->cell->usage : &a->entry->usage, period, xl_now().wall_ms);
     return (uint64_t)(view.end_ms - view.start_ms) / 1000;
+}
+
+static bool is_of_bytes(const xl_limit_t *limit)
+{
+    return limit->dimension == XL_DIM_QUOTA && limit->unit == XL_UNIT_BYTES;
 }
 
 static uint64_t sf_integer(uint64_t n)
@@ -91,24 +93,24 @@ void xl_respond_headers(const xl_request_t *xr, request_rec *r, xl_headers_e sty
 {
     const xl_verdict_t *v = &xr->verdict;
     apr_table_t *out = r->err_headers_out; /* with refusals too */
-    const xl_applied_t *quota;
+    const xl_applied_t *tightest;
 
     if (!v->has_remaining || (style != XL_HEADERS_DRAFT10 && style != XL_HEADERS_LEGACY))
         return;
-    quota = &xr->applied[v->tightest];
+    tightest = &xr->applied[v->tightest];
     if (style == XL_HEADERS_LEGACY) {
-        apr_table_setn(out, "X-RateLimit-Limit", apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, quota->limit->amount));
+        apr_table_setn(out, "X-RateLimit-Limit", apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, tightest->total));
         apr_table_setn(out, "X-RateLimit-Remaining", apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, v->remaining));
         apr_table_setn(out, "X-RateLimit-Reset", apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, v->reset_s));
         return;
     }
     apr_table_setn(out, "RateLimit-Policy",
-                   apr_psprintf(r->pool, "\"%s\";q=%" APR_UINT64_T_FMT "%s;w=%" APR_UINT64_T_FMT, quota->limit->name,
-                                sf_integer(quota->limit->amount),
-                                quota->limit->unit == XL_UNIT_BYTES ? ";qu=\"content-bytes\"" : "",
-                                sf_integer(window_s(quota))));
+                   apr_psprintf(r->pool, "\"%s\";q=%" APR_UINT64_T_FMT "%s;w=%" APR_UINT64_T_FMT, tightest->limit->name,
+                                sf_integer(tightest->total),
+                                is_of_bytes(tightest->limit) ? ";qu=\"content-bytes\"" : "",
+                                sf_integer(window_s(tightest))));
     apr_table_setn(out, "RateLimit",
-                   apr_psprintf(r->pool, "\"%s\";r=%" APR_UINT64_T_FMT ";t=%" APR_UINT64_T_FMT, quota->limit->name,
+                   apr_psprintf(r->pool, "\"%s\";r=%" APR_UINT64_T_FMT ";t=%" APR_UINT64_T_FMT, tightest->limit->name,
                                 sf_integer(v->remaining), sf_integer(v->reset_s)));
 }
 
@@ -215,7 +217,7 @@ static int send_problem(const xl_request_t *xr, request_rec *r, int status)
         ap_rprintf(r,
                    "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\",\"limit\":\"%s\","
                    "\"retry_after\":%" APR_UINT64_T_FMT "}\n",
-                   reasons[XL_REASON_QUOTA].title, status, reasons[XL_REASON_QUOTA].detail, xr->by->name,
+                   reasons[xr->by->dimension].title, status, reasons[xr->by->dimension].detail, xr->by->name,
                    xr->verdict.retry_after_s);
     return DONE;
 }
@@ -253,6 +255,6 @@ int xl_respond_refuse(xl_request_t *xr, request_rec *r)
     case XL_ACT_STATUS:
         return refuse(xr, r, action->status);
     default:
-        return refuse(xr, r, reasons[XL_REASON_QUOTA].status);
+        return refuse(xr, r, HTTP_SERVICE_UNAVAILABLE);
     }
 }

@@ -27,7 +27,7 @@
 
 APLOG_USE_MODULE(xlimit);
 
-#define RETAINED_KEY "mod_xlimit-segment"
+#define RETAINED_KEY "mod_xlimit-segment-2" /* of the layout of xl_segment_t */
 #define QUIET_MS 60000 /* between two equal complaints at run time */
 
 static xl_segment_t *segment;
@@ -55,6 +55,10 @@ static xl_entry_e kind_of(const xl_limit_t *limit)
         [XL_DIM_QUOTA] = XL_ENTRY_QUOTA,
         [XL_DIM_BANDWIDTH] = XL_ENTRY_BANDWIDTH,
         [XL_DIM_UPLOAD] = XL_ENTRY_UPLOAD,
+        [XL_DIM_REQUESTS] = XL_ENTRY_REQUESTS,
+        [XL_DIM_CONNECTIONS] = XL_ENTRY_CONNECTIONS,
+        [XL_DIM_PENALTY] = XL_ENTRY_PENALTY,
+        [XL_DIM_BLOCK] = XL_ENTRY_BLOCK,
     };
 
     return kinds[limit->dimension];
@@ -266,7 +270,7 @@ void xl_segment_child(apr_pool_t *pchild, server_rec *main_server)
         return;
     }
     own_row = xl_ledger_row_claim(&segment->ledger, (uint32_t)getpid(), segment->generation);
-    xl_keys_gone(own_row); /* a process of the same number may have had it, and died unseen */
+    xl_keyspace_gone(own_row); /* a process of the same number may have had it, and died unseen */
     apr_global_mutex_unlock(segment->mutex);
     if (own_row == XL_NO_ROW)
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, main_server, "xlimit(207): %s has rows for %u processes and all are "
@@ -278,7 +282,7 @@ void xl_segment_child_gone(uint32_t pid)
 {
     if (!segment || !segment->ledger.base || apr_global_mutex_trylock(segment->mutex) != APR_SUCCESS)
         return;
-    xl_ledger_row_release(&segment->ledger, pid, xl_keys_gone);
+    xl_ledger_row_release(&segment->ledger, pid, xl_keyspace_gone);
     apr_global_mutex_unlock(segment->mutex);
 }
 
@@ -286,7 +290,7 @@ void xl_segment_sweep(void)
 {
     if (!segment || !segment->ledger.base || apr_global_mutex_trylock(segment->mutex) != APR_SUCCESS)
         return;
-    xl_ledger_sweep(&segment->ledger, xl_segment_process_exists, xl_keys_gone);
+    xl_ledger_sweep(&segment->ledger, xl_segment_process_exists, xl_keyspace_gone);
     apr_global_mutex_unlock(segment->mutex);
 }
 

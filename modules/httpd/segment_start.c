@@ -47,7 +47,7 @@ static uint32_t rows_needed(void)
 
 bool xl_segment_need(xl_segment_need_t *need, const xl_engine_conf_t *engine, uint32_t entries, server_rec *s)
 {
-    size_t keys = xl_keys_wanted() ? XL_KEYS_LEAST * XL_KEY_BYTES : 0, least;
+    size_t keys = (size_t)xl_keyspace_least_bytes(), least;
 
     need->default_path = !engine->state_file;
     need->path = engine->state_file ? engine->state_file : DEFAULT_STATE_FILE;
@@ -68,7 +68,7 @@ bool xl_segment_need(xl_segment_need_t *need, const xl_engine_conf_t *engine, ui
     ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "xlimit(221): XLimitMemory is %" APR_UINT64_T_FMT " bytes, but the %u "
                  "counters of this configuration%s take %" APR_SIZE_T_FMT " bytes; raise XLimitMemory to at least "
                  "that, or leave it out", (apr_uint64_t)engine->memory_bytes, entries,
-                 keys ? " and the least table of clients" : "", least);
+                 keys ? " and the least tables of keys" : "", least);
     return false;
 }
 
@@ -165,9 +165,25 @@ static bool rebuild(xl_segment_t *segment, const xl_segment_need_t *need, apr_po
         reason = xl_statefile_succeed(&segment->file, &next, ptemp);
     if (reason)
         return stop_for_room(s, segment->path, size, reason);
-    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(224): %s was rebuilt for %u processes, with all its counters",
-                 segment->path, need->rows);
     segment->ledger = ledger;
+    return true;
+}
+
+/* Children of the old version that are left count into the file that it was. */
+static bool migrate(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
+{
+    uint32_t version = segment->ledger.version;
+    bool orphans = segment->file.orphans;
+    const char *reason = xl_statefile_keep(&segment->file, ".bak", ptemp);
+
+    if (reason)
+        return stop(s, segment->path, reason, "it is of an earlier version, and is kept before it is converted");
+    if (!rebuild(segment, need, ptemp, s))
+        return false;
+    xl_ledger_rebase(&segment->ledger, boot_id(ptemp));
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(228): %s was of version %u and is now of version %u; what it "
+                 "was is in %s.bak%s", segment->path, version, XL_LEDGER_VERSION, segment->path,
+                 orphans ? ", and so is what children of the earlier server still count" : "");
     return true;
 }
 
@@ -175,6 +191,8 @@ static bool rebuild(xl_segment_t *segment, const xl_segment_need_t *need, apr_po
  * enough? */
 static bool take_over(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
 {
+    if (segment->ledger.version < XL_LEDGER_VERSION)
+        return migrate(segment, need, ptemp, s);
     if (segment->file.orphans) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(225): children of an earlier server still serve and count "
                      "in %s; going on beside them", segment->path);
@@ -183,8 +201,13 @@ static bool take_over(xl_segment_t *segment, const xl_segment_need_t *need, apr_
     }
     xl_ledger_sweep(&segment->ledger, nobody_exists, NULL);
     xl_ledger_rebase(&segment->ledger, boot_id(ptemp));
-    if (segment->ledger.rows < need->rows)
-        return rebuild(segment, need, ptemp, s);
+    if (segment->ledger.rows < need->rows) {
+        if (!rebuild(segment, need, ptemp, s))
+            return false;
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(224): %s was rebuilt for %u processes, with all its "
+                     "counters", segment->path, need->rows);
+        return true;
+    }
     return enlarge(segment, need, ptemp, s);
 }
 

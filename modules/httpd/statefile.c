@@ -269,6 +269,15 @@ const char *xl_statefile_set_aside(xl_statefile_t *file, apr_pool_t *p, const ch
     return NULL;
 }
 
+const char *xl_statefile_keep(const xl_statefile_t *file, const char *suffix, apr_pool_t *p)
+{
+    const char *name = apr_pstrcat(p, file->path, suffix, NULL);
+
+    if ((unlink(name) && errno != ENOENT) || link(file->path, name))
+        return fault(p, apr_pstrcat(p, "cannot be kept as ", name, NULL), errno);
+    return NULL;
+}
+
 /* What an earlier attempt left under that name is an incomplete copy. */
 const char *xl_statefile_begin_successor(xl_statefile_t *next, const xl_statefile_t *file, size_t size, apr_pool_t *p)
 {

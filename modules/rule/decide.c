@@ -1,93 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * decide: from the limits that apply to a request to one verdict, and what is
- * charged for it.
+ * charged for it; what each dimension looks at and takes is its own affair
+ * (xl_dimension.h).
  * Never reads a clock or a request, never decides how a refusal looks.
- * Who locks: nobody; counters are atomic words. A unit of a request quota is
- * taken first and looked at then, so that of two requests that meet at the
- * last unit one gives its own back.
- * Invariants: a refused request leaves every counter as it was; granted units
- * of a request quota never exceed its amount.
+ * Who locks: nobody; counters are atomic words.
+ * Invariant: a refused request leaves every counter as it was, but for events
+ * of penalties that count refusals.
  */
-#include "xl_decide.h"
+#include "xl_dimension.h"
 
-#define TAKE_ATTEMPTS 1000
+#define QUIET_MS 60000 /* so long nobody was refused when a refusal counts as over */
 
 /* Who wins over whom; see the header. */
-typedef enum { RANK_NONE, RANK_DRY_PACED, RANK_DRY_REFUSED, RANK_PACED, RANK_PASS, RANK_SPEED, RANK_REFUSE } rank_e;
-
-/* One quota at one moment. */
-typedef struct {
-    xl_usage_view_t view;
-    int64_t start_ms, end_ms; /* also of a TIME period that has not begun */
-    uint64_t allowed;         /* of the amount, released by now */
-} quota_t;
-
-static bool is_quota(const xl_applied_t *a)
-{
-    return a->limit->dimension == XL_DIM_QUOTA && a->limit->mode != XL_MODE_OFF && a->entry;
-}
-
-static bool is_request_quota(const xl_applied_t *a)
-{
-    return is_quota(a) && a->limit->unit == XL_UNIT_REQUESTS;
-}
-
-static bool is_byte_quota(const xl_applied_t *a)
-{
-    return is_quota(a) && a->limit->unit == XL_UNIT_BYTES;
-}
-
-static quota_t quota_at(const xl_limit_t *limit, const xl_entry_t *entry, int64_t wall_ms)
-{
-    quota_t q = { .view = xl_usage_read(&entry->usage, &limit->period, wall_ms) };
-
-    q.start_ms = q.view.start_ms;
-    q.end_ms = q.view.end_ms;
-    if (!q.end_ms) {
-        q.start_ms = wall_ms;
-        q.end_ms = wall_ms + (int64_t)limit->period.length_ms;
-    }
-    q.allowed = xl_period_released(limit->amount, limit->slice_ms, q.start_ms, q.end_ms, wall_ms);
-    return q;
-}
-
-static uint64_t sum(uint64_t a, uint64_t b)
-{
-    return a + b < a ? UINT64_MAX : a + b;
-}
-
-/* What must be released for this request to be served. */
-static uint64_t needed(const xl_limit_t *limit, const quota_t *q, const xl_facts_t *facts)
-{
-    return sum(q->view.used, limit->unit == XL_UNIT_REQUESTS ? facts->cost : 1);
-}
-
-static bool used_up(const xl_limit_t *limit, const quota_t *q, const xl_facts_t *facts)
-{
-    return needed(limit, q, facts) > q->allowed;
-}
-
-/* When `need` units will be there: with a slice, or with the next period. */
-static int64_t release_ms(const xl_limit_t *limit, const quota_t *q, uint64_t need)
-{
-    if (!limit->slice_ms || need > limit->amount)
-        return q->end_ms;
-    return xl_period_release_time(limit->amount, need, limit->slice_ms, q->start_ms, q->end_ms);
-}
-
-static uint64_t seconds_until(int64_t then_ms, int64_t wall_ms)
-{
-    return then_ms > wall_ms ? ((uint64_t)(then_ms - wall_ms) + 999) / 1000 : 0;
-}
-
-static uint64_t wait_s(const xl_applied_t *a, const xl_facts_t *facts, int64_t wall_ms)
-{
-    quota_t q = quota_at(a->limit, a->entry, wall_ms);
-    uint64_t wait = seconds_until(release_ms(a->limit, &q, needed(a->limit, &q, facts)), wall_ms);
-
-    return wait ? wait : 1;
-}
+typedef enum {
+    RANK_NONE,
+    RANK_DRY_PACED,
+    RANK_DRY_DELAYED,
+    RANK_DRY_REFUSED,
+    RANK_PACED,
+    RANK_PASS,
+    RANK_DELAYED,
+    RANK_SPEED,
+    RANK_REFUSE
+} rank_e;
 
 static bool serves(xl_action_e action)
 {
@@ -105,21 +41,33 @@ static bool refuses(const xl_applied_t *a)
     return would_refuse(a) && a->limit->mode == XL_MODE_ENFORCE;
 }
 
+static bool paces(const xl_limit_t *limit)
+{
+    return limit->dimension == XL_DIM_BANDWIDTH || limit->dimension == XL_DIM_UPLOAD;
+}
+
+static rank_e rank_of_over(const xl_applied_t *a, bool dry)
+{
+    if (a->action->kind == XL_ACT_SPEED)
+        return dry ? RANK_DRY_PACED : RANK_SPEED;
+    if (a->action->kind == XL_ACT_PASS)
+        return dry ? RANK_NONE : RANK_PASS;
+    return dry ? RANK_DRY_REFUSED : RANK_REFUSE;
+}
+
 static rank_e rank_of(const xl_applied_t *a)
 {
     bool dry = a->limit->mode == XL_MODE_DRY_RUN;
 
     if (a->limit->mode == XL_MODE_OFF)
         return RANK_NONE;
-    if (a->limit->dimension != XL_DIM_QUOTA)
+    if (paces(a->limit))
         return dry ? RANK_DRY_PACED : RANK_PACED;
-    if (!a->over || a->excused)
-        return RANK_NONE;
-    if (a->action->kind == XL_ACT_SPEED)
-        return dry ? RANK_DRY_PACED : RANK_SPEED;
-    if (a->action->kind == XL_ACT_PASS)
-        return dry ? RANK_NONE : RANK_PASS;
-    return dry ? RANK_DRY_REFUSED : RANK_REFUSE;
+    if (a->over && !a->excused)
+        return rank_of_over(a, dry);
+    if (a->delay_ns)
+        return dry ? RANK_DRY_DELAYED : RANK_DELAYED;
+    return RANK_NONE;
 }
 
 static int verdict_of(const xl_applied_t *a)
@@ -136,6 +84,10 @@ static int verdict_of(const xl_applied_t *a)
         return XL_VERDICT_PACED;
     case RANK_DRY_PACED:
         return XL_VERDICT_PACED_DRY_RUN;
+    case RANK_DELAYED:
+        return XL_VERDICT_DELAYED;
+    case RANK_DRY_DELAYED:
+        return XL_VERDICT_DELAYED_DRY_RUN;
     case RANK_PASS:
     case RANK_NONE:
         break;
@@ -143,102 +95,97 @@ static int verdict_of(const xl_applied_t *a)
     return XL_VERDICT_PASSED;
 }
 
-/* Takes the request's units if they are there. What another request has taken
- * and not yet given back may hide the last units for a moment: the last one to
- * give back looks again and gets them. */
-static bool take(xl_applied_t *a, const xl_facts_t *facts, int64_t wall_ms)
+/* ---- looking, then charging ------------------------------------------- */
+
+/* A part of a speed answer takes no part while what it answers to is not over;
+ * what has no counter at all takes none either. */
+static const xl_dimension_t *dimension_of(const xl_applied_t *list, size_t i)
 {
-    xl_usage_t *usage = &a->entry->usage;
-    int attempt;
+    static const xl_dimension_t none;
+    const xl_applied_t *a = &list[i];
+    bool rests = a->limit->mode == XL_MODE_OFF || (!a->entry && !a->cell && !a->table)
+                 || (a->part_of && !list[a->part_of - 1].over);
 
-    for (attempt = 0; attempt < TAKE_ATTEMPTS; attempt++) {
-        quota_t q = quota_at(a->limit, a->entry, wall_ms);
-
-        if (used_up(a->limit, &q, facts))
-            return false;
-        a->ordinal = xl_usage_add(usage, &a->limit->period, facts->cost, wall_ms);
-        q = quota_at(a->limit, a->entry, wall_ms);
-        if (q.view.used <= q.allowed) {
-            a->charged = true;
-            return true;
-        }
-        xl_usage_take_back(usage, facts->cost, a->ordinal);
-    }
-    return false;
+    return rests ? &none : xl_dimensions[a->limit->dimension];
 }
 
-/* A served request counts in a quota that is over, too. */
-static void take_anyway(xl_applied_t *a, const xl_facts_t *facts, int64_t wall_ms)
-{
-    a->ordinal = xl_usage_add(&a->entry->usage, &a->limit->period, facts->cost, wall_ms);
-    a->charged = true;
-}
-
-static void look(xl_applied_t *a, const xl_facts_t *facts, int64_t wall_ms)
-{
-    a->charged = a->over = a->counts = false;
-    a->ordinal = 0;
-    if (is_quota(a)) {
-        quota_t q = quota_at(a->limit, a->entry, wall_ms);
-
-        a->over = used_up(a->limit, &q, facts);
-    }
-}
-
-/* Charges one request quota; false when it refuses after all. */
-static bool charge(xl_applied_t *a, const xl_facts_t *facts, int64_t wall_ms)
-{
-    if (!is_request_quota(a) || would_refuse(a))
-        return true;
-    if (!a->over && take(a, facts, wall_ms))
-        return true;
-    a->over = true;
-    if (!would_refuse(a))
-        take_anyway(a, facts, wall_ms);
-    return !refuses(a);
-}
-
-static bool look_at_all(xl_applied_t *list, size_t n, const xl_facts_t *facts, int64_t wall_ms)
+static bool look_at_all(xl_applied_t *list, size_t n, const xl_facts_t *facts, xl_now_t now)
 {
     bool refused = false;
-    size_t i;
 
-    for (i = 0; i < n; i++) {
-        look(&list[i], facts, wall_ms);
-        refused |= refuses(&list[i]);
+    for (size_t i = 0; i < n; i++) {
+        xl_applied_t *a = &list[i];
+
+        a->charged = a->over = a->counts = a->locked = false;
+        a->ordinal = 0;
+        a->delay_ns = a->wait_ms = a->total = 0;
+        if (dimension_of(list, i)->look)
+            dimension_of(list, i)->look(a, facts, now);
+        refused |= refuses(a);
     }
     return refused;
 }
 
-/* All or nothing. */
-static bool charge_all(xl_applied_t *list, size_t n, const xl_facts_t *facts, int64_t wall_ms)
+/* Charges one limit; false when it refuses after all. */
+static bool charge(xl_applied_t *list, size_t i, const xl_facts_t *facts, xl_now_t now)
 {
-    size_t i;
+    const xl_dimension_t *d = dimension_of(list, i);
+    xl_applied_t *a = &list[i];
 
-    for (i = 0; i < n; i++) {
-        list[i].counts = is_byte_quota(&list[i]) && !would_refuse(&list[i]);
-        if (!charge(&list[i], facts, wall_ms)) {
-            xl_decide_undo(list, n, facts);
-            return false;
-        }
-    }
+    if (would_refuse(a) || !d->take)
+        return true;
+    if (!a->over && d->take(a, facts, now))
+        return true;
+    a->over = true;
+    if (!would_refuse(a) && d->take_anyway)
+        d->take_anyway(a, facts, now);
+    return !refuses(a);
+}
+
+/* All or nothing. Penalties come last: the event that locks out is one that all
+ * others let pass. */
+static bool charge_all(xl_applied_t *list, size_t n, const xl_facts_t *facts, xl_now_t now)
+{
+    for (int last = 0; last < 2; last++)
+        for (size_t i = 0; i < n; i++)
+            if ((list[i].limit->dimension == XL_DIM_PENALTY) == last && !charge(list, i, facts, now)) {
+                xl_decide_undo(list, n, facts);
+                return false;
+            }
     return true;
 }
 
+void xl_decide_undo(xl_applied_t *list, size_t n, const xl_facts_t *facts)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].charged)
+            xl_dimensions[list[i].limit->dimension]->give_back(&list[i], facts);
+        list[i].charged = list[i].counts = false;
+    }
+}
+
+/* ---- the verdict ------------------------------------------------------- */
+
+static uint64_t seconds_of(uint64_t ms)
+{
+    return ms / 1000 + (ms % 1000 != 0);
+}
+
 /* Who decides, and what comes of it. */
-static void conclude(xl_verdict_t *v, xl_applied_t *list, size_t n, const xl_facts_t *facts, int64_t wall_ms)
+static void conclude(xl_verdict_t *v, xl_applied_t *list, size_t n)
 {
     rank_e best = RANK_NONE;
     uint64_t longest = 0;
     bool paced = false;
-    size_t i;
 
-    for (i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         rank_e rank = rank_of(&list[i]);
-        uint64_t wait = is_quota(&list[i]) && rank != RANK_NONE ? wait_s(&list[i], facts, wall_ms) : 0;
+        uint64_t wait = list[i].delay_ns ? list[i].delay_ns : seconds_of(list[i].wait_ms);
 
         list[i].verdict = verdict_of(&list[i]);
         paced |= rank == RANK_PACED;
+        if (rank == RANK_DELAYED && list[i].delay_ns > v->delay_ns)
+            v->delay_ns = list[i].delay_ns;
         if (rank == RANK_NONE || rank < best || (rank == best && wait < longest))
             continue;
         best = rank;
@@ -248,152 +195,117 @@ static void conclude(xl_verdict_t *v, xl_applied_t *list, size_t n, const xl_fac
     v->verdict = v->by < n ? list[v->by].verdict : XL_VERDICT_PASSED;
     if (best == RANK_REFUSE) {
         v->decision = XL_DECISION_REFUSE;
-        v->retry_after_s = longest;
-    } else if (paced) {
+        v->retry_after_s = longest ? longest : 1;
+        v->delay_ns = 0;
+    } else if (best == RANK_SPEED && v->delay_ns) {
+        v->verdict = XL_VERDICT_DELAYED;
+    } else if (paced && best < RANK_DELAYED) {
         v->verdict = XL_VERDICT_PACED;
     }
 }
 
-/* When more of the quota than now is there. */
-static uint64_t reset_s(const xl_limit_t *limit, const quota_t *q, int64_t wall_ms)
-{
-    return seconds_until(release_ms(limit, q, sum(q->allowed, 1)), wall_ms);
-}
-
-static void find_tightest(xl_verdict_t *v, const xl_applied_t *list, size_t n, int64_t wall_ms)
+static void find_tightest(xl_verdict_t *v, const xl_applied_t *list, size_t n)
 {
     double least = 2;
-    size_t i;
 
-    for (i = 0; i < n; i++) {
-        const xl_limit_t *limit = list[i].limit;
-        uint64_t left;
-        double share;
-        quota_t q;
+    for (size_t i = 0; i < n; i++) {
+        const xl_applied_t *a = &list[i];
+        double share = a->total ? (double)a->left / (double)a->total : 2;
 
-        if (!is_quota(&list[i]) || limit->mode != XL_MODE_ENFORCE)
-            continue;
-        q = quota_at(limit, list[i].entry, wall_ms);
-        left = q.allowed > q.view.used ? q.allowed - q.view.used : 0;
-        share = limit->amount ? (double)left / (double)limit->amount : 0;
-        if (share >= least)
+        if (a->limit->mode != XL_MODE_ENFORCE || a->limit->dimension == XL_DIM_CONNECTIONS || share >= least)
             continue;
         least = share;
         v->has_remaining = true;
         v->tightest = i;
-        v->remaining = left;
-        v->reset_s = reset_s(limit, &q, wall_ms);
+        v->remaining = a->left;
+        v->reset_s = seconds_of(a->reset_ms);
     }
+}
+
+void xl_decide_refused(xl_applied_t *list, size_t n, xl_now_t now)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i].limit->dimension == XL_DIM_PENALTY && list[i].limit->event == XL_EVENT_REJECTED
+            && list[i].limit->mode != XL_MODE_OFF && !list[i].over)
+            xl_penalty_event(&list[i], now);
+}
+
+static xl_verdict_t verdict(xl_applied_t *list, size_t n)
+{
+    xl_verdict_t v = { .decision = XL_DECISION_SERVE, .verdict = XL_VERDICT_PASSED, .by = n, .tightest = n };
+
+    conclude(&v, list, n);
+    find_tightest(&v, list, n);
+    return v;
+}
+
+xl_verdict_t xl_decide_look(xl_applied_t *list, size_t n, const xl_facts_t *facts, xl_now_t now)
+{
+    look_at_all(list, n, facts, now);
+    return verdict(list, n);
 }
 
 xl_verdict_t xl_decide(xl_applied_t *list, size_t n, const xl_facts_t *facts, xl_now_t now)
 {
-    xl_verdict_t v = { .decision = XL_DECISION_SERVE, .verdict = XL_VERDICT_PASSED, .by = n, .tightest = n };
-
-    if (!look_at_all(list, n, facts, now.wall_ms))
-        charge_all(list, n, facts, now.wall_ms);
-    conclude(&v, list, n, facts, now.wall_ms);
-    find_tightest(&v, list, n, now.wall_ms);
-    return v;
+    if (!look_at_all(list, n, facts, now))
+        charge_all(list, n, facts, now);
+    return verdict(list, n);
 }
 
-void xl_decide_undo(xl_applied_t *list, size_t n, const xl_facts_t *facts)
-{
-    size_t i;
+/* ---- the end ----------------------------------------------------------- */
 
-    for (i = 0; i < n; i++) {
-        if (list[i].charged)
-            xl_usage_take_back(&list[i].entry->usage, facts->cost, list[i].ordinal);
-        list[i].charged = list[i].counts = false;
+static bool is_event(const xl_applied_t *a, int status)
+{
+    const xl_limit_t *limit = a->limit;
+
+    return limit->dimension == XL_DIM_PENALTY && limit->event == XL_EVENT_STATUS && limit->mode != XL_MODE_OFF
+           && !a->over && status > 0 && status < 64 * XL_STATUS_WORDS && limit->statuses[status / 64] >> status % 64 & 1;
+}
+
+void xl_settle(xl_applied_t *list, size_t n, const xl_facts_t *facts, int status, xl_now_t now)
+{
+    for (size_t i = 0; i < n; i++) {
+        xl_applied_t *a = &list[i];
+
+        a->locked = false;
+        if (is_event(a, status))
+            xl_penalty_event(a, now);
+        if (a->limit->dimension == XL_DIM_CONNECTIONS && a->charged)
+            xl_connections_dimension.give_back(a, facts);
+        else if (a->cell)
+            xl_table_unpin(a->table, facts->row, a->pin);
+        a->charged = a->counts = false;
+        a->cell = NULL;
     }
 }
 
-void xl_account(const xl_applied_t *list, size_t n, uint64_t bytes, xl_now_t now)
-{
-    size_t i;
+/* ---- who is told of it -------------------------------------------------- */
 
-    for (i = 0; i < n; i++)
-        if (list[i].counts)
-            xl_usage_add(&list[i].entry->usage, &list[i].limit->period, bytes, now.wall_ms);
+static bool ends_with_the_first(const xl_limit_t *limit)
+{
+    return limit->dimension == XL_DIM_QUOTA || limit->dimension == XL_DIM_PENALTY;
 }
 
-void xl_account_back(const xl_applied_t *list, size_t n, uint64_t bytes, xl_now_t now)
+bool xl_refusal_begins(const xl_applied_t *a, xl_now_t now, uint64_t *others)
 {
-    size_t i;
+    uint64_t at_rest = 0, quiet_ms = ends_with_the_first(a->limit) ? XL_MARK_NEVER : QUIET_MS;
 
-    for (i = 0; i < n; i++) {
-        xl_entry_t *entry = list[i].entry;
-
-        if (list[i].counts)
-            xl_usage_take_back(&entry->usage, bytes,
-                               xl_usage_read(&entry->usage, &list[i].limit->period, now.wall_ms).ordinal);
-    }
+    if (!a->cell && a->entry)
+        atomic_compare_exchange_strong(&a->entry->refusing_since_ms, &at_rest, (uint64_t)now.wall_ms);
+    return xl_mark_refused(xl_applied_mark(a), now.mono_ns / XL_NS_PER_MS, quiet_ms, others);
 }
 
-bool xl_quota_over(const xl_limit_t *limit, const xl_entry_t *entry, int64_t wall_ms)
+bool xl_refusal_lasts(const xl_applied_t *a)
 {
-    quota_t q = quota_at(limit, entry, wall_ms);
-
-    return q.view.used + (limit->unit == XL_UNIT_BYTES ? 1 : 0) > q.allowed;
+    return atomic_load_explicit(xl_applied_mark(a), memory_order_relaxed);
 }
 
-int64_t xl_quota_free_ms(const xl_limit_t *limit, const xl_entry_t *entry, int64_t wall_ms)
+bool xl_refusal_ends(const xl_applied_t *a, xl_now_t now, int64_t *since_ms, uint64_t *others)
 {
-    quota_t q = quota_at(limit, entry, wall_ms);
+    uint64_t quiet_ms = ends_with_the_first(a->limit) ? 0 : QUIET_MS;
 
-    return release_ms(limit, &q, sum(q.view.used, limit->unit == XL_UNIT_BYTES ? 1 : 0));
-}
-
-bool xl_refusal_begins(xl_entry_t *entry, int64_t wall_ms)
-{
-    uint64_t at_rest = 0;
-
-    if (atomic_compare_exchange_strong(&entry->refusing_since_ms, &at_rest, (uint64_t)wall_ms))
-        return true;
-    atomic_fetch_add(&entry->suppressed, 1);
-    return false;
-}
-
-bool xl_refusal_ends(xl_entry_t *entry, int64_t *since_ms, uint64_t *suppressed)
-{
-    uint64_t since;
-
-    if (!atomic_load(&entry->refusing_since_ms))
+    if (!xl_mark_served(xl_applied_mark(a), now.mono_ns / XL_NS_PER_MS, quiet_ms, others))
         return false;
-    since = atomic_exchange(&entry->refusing_since_ms, 0);
-    if (!since)
-        return false;
-    *since_ms = (int64_t)since;
-    *suppressed = atomic_exchange(&entry->suppressed, 0);
+    *since_ms = a->cell ? 0 : (int64_t)atomic_exchange(&a->entry->refusing_since_ms, 0);
     return true;
-}
-
-static unsigned highest_reached(const xl_limit_t *limit, uint64_t used)
-{
-    double percent = limit->amount ? 100.0 * (double)used / (double)limit->amount : 100;
-    unsigned reached = 0;
-    size_t i;
-
-    for (i = 0; i < limit->warns && i < XL_WARN_MAX; i++)
-        if (percent >= limit->warn[i])
-            reached = limit->warn[i];
-    return reached;
-}
-
-unsigned xl_quota_warning(const xl_limit_t *limit, xl_entry_t *entry, int64_t wall_ms)
-{
-    xl_usage_view_t view;
-    uint64_t noted;
-    unsigned reached;
-
-    if (!limit->warns)
-        return 0;
-    view = xl_usage_read(&entry->usage, &limit->period, wall_ms);
-    reached = highest_reached(limit, view.used);
-    noted = atomic_load(&entry->warned);
-    do {
-        if (!reached || (noted >> 8 == view.ordinal && (noted & 0xFF) >= reached))
-            return 0;
-    } while (!atomic_compare_exchange_weak(&entry->warned, &noted, (uint64_t)view.ordinal << 8 | reached));
-    return reached;
 }

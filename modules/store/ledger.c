@@ -12,6 +12,7 @@
 
 #include "xl_siphash.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #define ALIGNMENT 64u
@@ -90,7 +91,8 @@ const char *xl_ledger_init(xl_ledger_t *ledger, void *base, size_t size, uint32_
     head.crc = xl_ledger_checksum(&head);
     strncpy(head.boot_id, boot_id, sizeof(head.boot_id) - 1);
     memcpy(base, &head, sizeof(head));
-    *ledger = (xl_ledger_t){ .base = base, .size = size, .entry_bytes = head.entry_bytes, .rows = rows };
+    *ledger = (xl_ledger_t){ .base = base, .size = size, .entry_bytes = head.entry_bytes, .rows = rows,
+                             .version = XL_LEDGER_VERSION };
     ledger->capacity = xl_ledger_capacity(rows, size);
     return NULL;
 }
@@ -107,6 +109,13 @@ xl_entry_t *xl_ledger_entry(const xl_ledger_t *ledger, uint32_t index)
     if (index >= ledger->capacity)
         return NULL;
     return (xl_entry_t *)(ledger->base + entries_offset(ledger->rows) + (size_t)index * ledger->entry_bytes);
+}
+
+uint32_t xl_ledger_index(const xl_ledger_t *ledger, const xl_entry_t *entry)
+{
+    const unsigned char *first = ledger->base + entries_offset(ledger->rows);
+
+    return (uint32_t)((size_t)((const unsigned char *)entry - first) / ledger->entry_bytes);
 }
 
 /* Each part by itself, so that ("ab","c") and ("a","bc") stay apart. */
@@ -220,6 +229,35 @@ uint32_t xl_ledger_attach(xl_ledger_t *ledger, xl_entry_e kind, const char *vhos
     return index;
 }
 
+/* As version 1 had it: seven verdicts, no mark, no meter of a speed answer. */
+typedef struct {
+    unsigned char identity[448];
+    xl_meter_t meter;
+    xl_usage_t usage;
+    uint64_t requests, sent_bytes;
+    uint64_t verdicts[7];
+    uint64_t refusing_since_ms, suppressed, warned;
+} entry_v1_t;
+
+_Static_assert(offsetof(xl_entry_t, meter) == sizeof(((entry_v1_t *)0)->identity), "the identity has not changed");
+
+/* What was the pace of a quota's speed answer is not needed after a restart. */
+static void copy_v1(xl_entry_t *to, const void *from)
+{
+    const entry_v1_t *old = from;
+    size_t i;
+
+    memset(to, 0, sizeof(*to));
+    memcpy(to, old->identity, sizeof(old->identity));
+    memcpy(&to->usage, &old->usage, sizeof(to->usage));
+    atomic_store(&to->requests, old->requests);
+    atomic_store(&to->sent_bytes, old->sent_bytes);
+    for (i = 0; i < sizeof(old->verdicts) / sizeof(*old->verdicts); i++)
+        atomic_store(&to->verdicts[i], old->verdicts[i]);
+    atomic_store(&to->refusing_since_ms, old->refusing_since_ms);
+    atomic_store(&to->warned, old->warned);
+}
+
 /* Everything between the identity and the columns, which a pace that was under
  * way is part of: both ledgers belong to one boot or are rebased later. */
 const char *xl_ledger_copy(xl_ledger_t *to, const xl_ledger_t *from)
@@ -233,7 +271,10 @@ const char *xl_ledger_copy(xl_ledger_t *to, const xl_ledger_t *from)
             continue;
         if (next == to->capacity)
             return "more entries than fit";
-        memcpy(xl_ledger_entry(to, next), entry, sizeof(*entry));
+        if (from->version == 1)
+            copy_v1(xl_ledger_entry(to, next), entry);
+        else
+            memcpy(xl_ledger_entry(to, next), entry, sizeof(*entry));
         atomic_store(&head_of(to)->used, ++next);
     }
     memcpy(head_of(to)->boot_id, head_of(from)->boot_id, sizeof(head_of(to)->boot_id));
@@ -269,8 +310,14 @@ void xl_ledger_rebase(xl_ledger_t *ledger, const char *boot_id)
 
     if (*boot_id && !strncmp(noted, boot_id, sizeof(head_of(ledger)->boot_id) - 1))
         return;
-    for (i = 0; i < used; i++)
-        atomic_store(&xl_ledger_entry(ledger, i)->meter.tat_ns, 0);
+    for (i = 0; i < used; i++) {
+        xl_entry_t *entry = xl_ledger_entry(ledger, i);
+
+        atomic_store(&entry->meter.tat_ns, 0);
+        atomic_store(&entry->speed.tat_ns, 0);
+        atomic_store(&entry->mark, 0);
+        atomic_store(&entry->refusing_since_ms, 0);
+    }
     for (i = 0; i < ledger->rows; i++)
         row_free(ledger, i, NULL);
     memset(noted, 0, sizeof(head_of(ledger)->boot_id));

@@ -84,12 +84,13 @@ void xl_pin_give_up(xl_table_t *table, uint32_t row, uint32_t pin)
     atomic_store_explicit(entry_of(table, row, pin), xl_pin_word(XL_PIN_FREE, 0), memory_order_release);
 }
 
-static bool count(xl_cell_t *cell)
+static bool count(xl_cell_t *cell, uint32_t most, bool *full)
 {
     uint64_t was = atomic_load(&cell->control);
 
     do {
-        if (!(was & XL_CONTROL_LIVE) || pins_of(was) == XL_CONTROL_PINS)
+        *full = was & XL_CONTROL_LIVE && pins_of(was) >= most;
+        if (!(was & XL_CONTROL_LIVE) || pins_of(was) == XL_CONTROL_PINS || *full)
             return false;
     } while (!atomic_compare_exchange_weak(&cell->control, &was, xl_control_next(was, true, pins_of(was) + 1)));
     return true;
@@ -105,15 +106,23 @@ static void discount(xl_cell_t *cell)
     } while (!atomic_compare_exchange_weak(&cell->control, &was, xl_control_next(was, true, pins_of(was) - 1)));
 }
 
-bool xl_pin_hold(xl_table_t *table, uint32_t row, uint32_t pin, uint32_t cell, const uint64_t id[2])
+static bool is_of(const xl_cell_t *cell, const uint64_t id[2])
+{
+    return cell->id[0] == id[0] && cell->id[1] == id[1];
+}
+
+bool xl_pin_hold(xl_table_t *table, uint32_t row, uint32_t pin, uint32_t cell, const uint64_t id[2], uint32_t most,
+                 bool *full)
 {
     _Atomic uint64_t *entry = entry_of(table, row, pin);
     xl_cell_t *c = &table->cell[cell];
 
     atomic_store(entry, xl_pin_word(XL_PIN_INTENT, cell));
-    if (!count(c))
+    if (!count(c, most, full)) {
+        *full = *full && is_of(c, id);
         return false;
-    if (c->id[0] != id[0] || c->id[1] != id[1]) {
+    }
+    if (!is_of(c, id)) {
         discount(c);
         return false;
     }

@@ -16,18 +16,21 @@
  */
 #include "xl_pin.h"
 
+#include <stddef.h>
 #include <string.h>
 
 enum { CLEAN, CHOSEN, FOLDED };
 
 #define LINE 64u
 #define GROUP (XL_TABLE_WAYS * XL_TABLE_STRIPES) /* cells of one set in each stripe: sizes go by these */
-#define GROUP_BYTES (XL_TABLE_STRIPES * sizeof(xl_table_set_t) + GROUP * (sizeof(xl_cell_t) + XL_TABLE_LABEL_BYTES))
+#define GROUP_BYTES (XL_TABLE_STRIPES * sizeof(xl_table_set_t) + GROUP * (sizeof(xl_cell_t) + sizeof(xl_table_label_t)))
 #define STAMP_SHIFT 8 /* ages in units of 256 ms */
 #define RANK_FREE UINT64_MAX
+#define OWNER_USAGE (UINT32_C(1) << 31)
 
 _Static_assert(sizeof(xl_table_set_t) == LINE && sizeof(xl_table_stripe_t) == LINE, "one line each");
-_Static_assert(XL_TABLE_WAYS * XL_TABLE_LABEL_BYTES % LINE == 0, "labels end on a line");
+_Static_assert(XL_TABLE_WAYS * sizeof(xl_table_label_t) % LINE == 0, "labels end on a line");
+_Static_assert(offsetof(xl_cell_t, mark) - offsetof(xl_cell_t, meter) == sizeof(xl_usage_t), "a usage fits");
 
 /* ---- layout ---------------------------------------------------------- */
 
@@ -88,7 +91,7 @@ const char *xl_table_init(xl_table_t *table, void *base, size_t size, uint32_t c
     table->entry = (_Atomic uint64_t *)(sets - (size_t)rows * table->pins * sizeof(uint64_t));
     table->set = (xl_table_set_t *)sets;
     table->cell = (xl_cell_t *)(table->set + table->sets);
-    table->label = (char(*)[XL_TABLE_LABEL_BYTES])(table->cell + (size_t)table->sets * XL_TABLE_WAYS);
+    table->label = (xl_table_label_t *)(table->cell + (size_t)table->sets * XL_TABLE_WAYS);
     return NULL;
 }
 
@@ -97,11 +100,19 @@ xl_cell_t *xl_table_cell(const xl_table_t *table, uint32_t cell)
     return cell / XL_TABLE_WAYS < table->sets ? &table->cell[cell] : NULL;
 }
 
-void xl_table_label(const xl_table_t *table, uint32_t cell, char label[XL_TABLE_LABEL_BYTES])
+uint32_t xl_table_owner(const xl_table_t *table, uint32_t cell, bool *usage)
 {
-    memset(label, 0, XL_TABLE_LABEL_BYTES);
+    uint32_t owner = xl_table_cell(table, cell) ? table->label[cell].owner : 0;
+
+    *usage = owner & OWNER_USAGE;
+    return owner & ~OWNER_USAGE;
+}
+
+void xl_table_text(const xl_table_t *table, uint32_t cell, char text[XL_TABLE_LABEL_BYTES + 1])
+{
+    memset(text, 0, XL_TABLE_LABEL_BYTES + 1);
     if (xl_table_cell(table, cell))
-        memcpy(label, table->label[cell], XL_TABLE_LABEL_BYTES - 1);
+        memcpy(text, table->label[cell].text, XL_TABLE_LABEL_BYTES);
 }
 
 /* ---- where a key belongs --------------------------------------------- */
@@ -189,14 +200,16 @@ static void finish_fold(const xl_table_t *table, xl_table_stripe_t *stripe, uint
     put(&c->requests, 0);
 }
 
-/* Of a cell without `live`, to whose counters nobody adds any more. */
+/* Of a cell without `live`, to whose counters nobody adds any more. What a usage
+ * has counted is of its period and no total. */
 static void fold(const xl_table_t *table, xl_table_stripe_t *stripe, uint32_t cell)
 {
     const xl_cell_t *c = &table->cell[cell];
+    bool usage = table->label[cell].owner & OWNER_USAGE;
 
     put(&stripe->then_evictions, atomic_load(&stripe->evictions) + (tag_of(table, cell) != 0));
-    put(&stripe->then_bytes, atomic_load(&stripe->bytes) + atomic_load(&c->bytes));
-    put(&stripe->then_requests, atomic_load(&stripe->requests) + atomic_load(&c->requests));
+    put(&stripe->then_bytes, atomic_load(&stripe->bytes) + (usage ? 0 : atomic_load(&c->bytes)));
+    put(&stripe->then_requests, atomic_load(&stripe->requests) + (usage ? 0 : atomic_load(&c->requests)));
     note(stripe, FOLDED, cell);
     finish_fold(table, stripe, cell);
 }
@@ -251,7 +264,7 @@ static uint32_t free_cell(const xl_table_t *table, const place_t *place)
 
 static bool is_locked_out(const xl_cell_t *cell, uint64_t now_ms)
 {
-    return atomic_load_explicit(&cell->locked_until_ms, memory_order_relaxed) > now_ms;
+    return xl_mark_locked_ms(&cell->mark, now_ms) > 0;
 }
 
 static unsigned locked_out(const xl_table_t *table, uint32_t set, uint64_t now_ms)
@@ -329,40 +342,40 @@ static uint32_t make_room(const xl_table_t *table, const place_t *place)
 }
 
 /* Cut between characters. */
-static void write_label(char *label, const char *text)
+static void write_label(xl_table_label_t *label, const xl_table_key_t *key)
 {
-    size_t length = strnlen(text, XL_TABLE_LABEL_BYTES);
+    size_t length = strnlen(key->text, XL_TABLE_LABEL_BYTES + 1);
 
-    if (length == XL_TABLE_LABEL_BYTES)
-        for (length--; length > XL_TABLE_LABEL_BYTES - 4 && ((unsigned char)text[length] & 0xC0) == 0x80;)
+    if (length > XL_TABLE_LABEL_BYTES)
+        for (length--; length > XL_TABLE_LABEL_BYTES - 3 && ((unsigned char)key->text[length] & 0xC0) == 0x80;)
             length--;
-    memset(label, 0, XL_TABLE_LABEL_BYTES);
-    memcpy(label, text, length);
+    memset(label, 0, sizeof(*label));
+    memcpy(label->text, key->text, length);
+    label->owner = (key->owner & ~OWNER_USAGE) | (key->usage ? OWNER_USAGE : 0);
 }
 
-static void write_cell(const xl_table_t *table, const place_t *place, uint32_t cell, const uint64_t id[2],
-                       const char *label)
+static void write_cell(const xl_table_t *table, const place_t *place, uint32_t cell, const xl_table_key_t *key)
 {
     xl_cell_t *c = &table->cell[cell];
 
-    memcpy(c->id, id, sizeof(c->id));
+    memcpy(c->id, key->id, sizeof(c->id));
     put(&c->meter.tat_ns, 0);
     put(&c->meter.units, 0);
-    put(&c->locked_until_ms, 0);
-    write_label(table->label[cell], label);
+    put(&c->mark, 0);
+    write_label(&table->label[cell], key);
     stamp(table, cell, place);
     set_tag(table, cell, place->tag);
     atomic_store(&c->control, xl_control_next(atomic_load(&c->control), true, 0));
 }
 
-static uint32_t put_in(const xl_table_t *table, const place_t *place, const uint64_t id[2], const char *label)
+static uint32_t put_in(const xl_table_t *table, const place_t *place, const xl_table_key_t *key)
 {
     xl_table_stripe_t *stripe = &table->stripe[place->stripe];
     uint32_t cell = make_room(table, place);
 
     if (cell != XL_NO_CELL) {
         fold(table, stripe, cell);
-        write_cell(table, place, cell, id, label);
+        write_cell(table, place, cell, key);
     }
     put(&stripe->dirty, CLEAN);
     return cell;
@@ -370,54 +383,76 @@ static uint32_t put_in(const xl_table_t *table, const place_t *place, const uint
 
 /* ---- pinning ---------------------------------------------------------- */
 
+/* Who pins: for a process, at most so many together. */
+typedef struct {
+    uint32_t row, pin, most;
+    bool full; /* there are so many */
+} holder_t;
+
 /* Without the lock: a key that is just being put in is not found. */
-static uint32_t hold_found(xl_table_t *table, uint32_t row, uint32_t pin, const place_t *place, const uint64_t id[2])
+static uint32_t hold_found(xl_table_t *table, holder_t *h, const place_t *place, const uint64_t id[2])
 {
     unsigned i;
 
-    for (i = 0; i < place->sets * XL_TABLE_WAYS; i++) {
+    for (i = 0; i < place->sets * XL_TABLE_WAYS && !h->full; i++) {
         uint32_t cell = candidate(place, i);
 
-        if (tag_of(table, cell) == place->tag && xl_pin_hold(table, row, pin, cell, id))
+        if (tag_of(table, cell) == place->tag && xl_pin_hold(table, h->row, h->pin, cell, id, h->most, &h->full))
             return cell;
     }
     return XL_NO_CELL;
 }
 
-static uint32_t hold_new(xl_table_t *table, uint32_t row, uint32_t pin, const place_t *place, const uint64_t id[2],
-                         const char *label)
+static uint32_t hold_new(xl_table_t *table, holder_t *h, const place_t *place, const xl_table_key_t *key)
 {
     uint32_t cell;
 
     if (!table->lock.lock(table->lock.context, place->stripe))
         return XL_NO_CELL;
     repair(table, place->stripe);
-    cell = find(table, place, id);
+    cell = find(table, place, key->id);
     if (cell == XL_NO_CELL)
-        cell = put_in(table, place, id, label);
-    if (cell != XL_NO_CELL && !xl_pin_hold(table, row, pin, cell, id))
+        cell = put_in(table, place, key);
+    if (cell != XL_NO_CELL && !xl_pin_hold(table, h->row, h->pin, cell, key->id, h->most, &h->full))
         cell = XL_NO_CELL;
     table->lock.unlock(table->lock.context, place->stripe);
     return cell;
 }
 
-xl_pin_t xl_table_pin(xl_table_t *table, uint32_t row, const uint64_t id[2], const char *label, uint64_t now_ms)
+xl_pin_t xl_table_pin_most(xl_table_t *table, uint32_t row, const xl_table_key_t *key, uint64_t now_ms, uint32_t most,
+                           bool *full)
 {
-    place_t place = place_of(table, id, now_ms);
-    xl_pin_t pin = { XL_NO_CELL, XL_NO_PIN };
+    place_t place = place_of(table, key->id, now_ms);
+    holder_t h = { .row = row, .pin = row < table->rows ? xl_pin_take(table, row) : XL_NO_PIN, .most = most };
+    xl_pin_t pin = { XL_NO_CELL, h.pin };
 
-    if (row < table->rows)
-        pin.pin = xl_pin_take(table, row);
-    if (pin.pin == XL_NO_PIN)
+    *full = false;
+    if (h.pin == XL_NO_PIN)
         return pin;
-    pin.cell = hold_found(table, row, pin.pin, &place, id);
+    pin.cell = hold_found(table, &h, &place, key->id);
+    if (pin.cell == XL_NO_CELL && !h.full)
+        pin.cell = hold_new(table, &h, &place, key);
     if (pin.cell == XL_NO_CELL)
-        pin.cell = hold_new(table, row, pin.pin, &place, id, label);
-    if (pin.cell == XL_NO_CELL)
-        xl_pin_give_up(table, row, pin.pin);
+        xl_pin_give_up(table, row, h.pin);
     else
         stamp(table, pin.cell, &place);
+    *full = h.full;
     return pin;
+}
+
+xl_pin_t xl_table_pin(xl_table_t *table, uint32_t row, const xl_table_key_t *key, uint64_t now_ms)
+{
+    bool full;
+
+    return xl_table_pin_most(table, row, key, now_ms, UINT32_MAX, &full);
+}
+
+uint32_t xl_table_peek(const xl_table_t *table, const uint64_t id[2])
+{
+    place_t place = place_of(table, id, 0);
+    uint32_t cell = find(table, &place, id);
+
+    return cell == XL_NO_CELL ? 0 : xl_cell_pins(&table->cell[cell]);
 }
 
 void xl_table_totals(const xl_table_t *table, xl_table_totals_t *totals)

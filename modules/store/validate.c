@@ -46,16 +46,19 @@ const char *xl_ledger_check_head(const xl_ledger_head_t *head, size_t size, size
     *newer = head->version > XL_LEDGER_VERSION;
     if (*newer)
         return "written by a newer version";
-    if (head->version != XL_LEDGER_VERSION)
+    if (!head->version)
         return "of an unknown version";
     return NULL;
 }
+
+#define VERDICTS_V1 7u /* all else of that version's sizes is the same */
 
 static const char *check_sizes(const xl_ledger_head_t *head, size_t size, size_t *offset)
 {
     *offset = offsetof(xl_ledger_head_t, head_bytes);
     if (head->head_bytes != XL_LEDGER_HEAD_BYTES || head->row_bytes != sizeof(xl_row_t) ||
-        head->entry_fixed_bytes != sizeof(xl_entry_t) || head->verdicts != XL_VERDICTS)
+        head->entry_fixed_bytes != sizeof(xl_entry_t) ||
+        head->verdicts != (head->version == 1 ? VERDICTS_V1 : XL_VERDICTS))
         return "written with another layout";
     *offset = offsetof(xl_ledger_head_t, rows);
     if (!head->rows || xl_ledger_size(head->rows, 1) - xl_ledger_size(head->rows, 0) != head->entry_bytes)
@@ -88,7 +91,7 @@ static const char *check_entry(const xl_entry_t *entry, size_t at, size_t *offse
     *offset = at + offsetof(xl_entry_t, kind);
     if (kind == XL_ENTRY_FREE)
         return NULL;
-    if (kind > XL_ENTRY_UPLOAD)
+    if (kind >= XL_ENTRY_KINDS)
         return "an entry of unknown kind";
     if ((fault = check_label(entry->vhost, at + offsetof(xl_entry_t, vhost), offset, &cut)) ||
         (fault = check_label(entry->place, at + offsetof(xl_entry_t, place), offset, &cut)) ||
@@ -110,6 +113,7 @@ const char *xl_ledger_open(xl_ledger_t *ledger, void *base, size_t size, size_t 
 
     if ((fault = xl_ledger_check_head(head, size, offset, newer)) || (fault = check_sizes(head, size, offset)))
         return fault;
+    found.version = head->version;
     found.rows = head->rows;
     found.entry_bytes = head->entry_bytes;
     found.capacity = xl_ledger_capacity(head->rows, size);

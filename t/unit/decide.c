@@ -3,95 +3,12 @@
  * The decision, as tables of moments: what a request at that time comes to,
  * what is left, when to try again, and what was charged for it.
  */
-#include "tap.h"
-#include "xl_decide.h"
+#include "scene.h"
 
 #include <pthread.h>
 #include <sched.h>
-#include <stdlib.h>
 
-#define T0 INT64_C(1700000000000) /* 2023-11-14T22:13:20Z */
-#define MAX_LIMITS 4u
 #define BY_NONE 99u
-
-static const xl_action_t redirect = { .kind = XL_ACT_REDIRECT, .status = 302, .url = "/over" };
-static const xl_action_t status = { .kind = XL_ACT_STATUS, .status = 503 };
-static const xl_action_t shut = { .kind = XL_ACT_CLOSE };
-static const xl_action_t speed = { .kind = XL_ACT_SPEED, .rate = { 1000, XL_NS_PER_S } };
-static const xl_action_t pass = { .kind = XL_ACT_PASS };
-
-static const xl_facts_t one = { .cost = 1 };
-
-/* Limits with their entries, as the glue would hand them over. */
-typedef struct {
-    xl_limit_t limit[MAX_LIMITS];
-    xl_entry_t *entry[MAX_LIMITS];
-    xl_applied_t list[MAX_LIMITS];
-    size_t n;
-} scene_t;
-
-static scene_t *scene_new(void)
-{
-    scene_t *s = calloc(1, sizeof(*s));
-
-    if (!s)
-        exit(1);
-    return s;
-}
-
-static void scene_add(scene_t *s, xl_limit_t limit, const xl_action_t *action)
-{
-    size_t i = s->n++;
-
-    s->limit[i] = limit;
-    if (limit.key != XL_KEY_SESSION) {
-        s->entry[i] = aligned_alloc(64, sizeof(xl_entry_t) + 64);
-        if (!s->entry[i])
-            exit(1);
-        memset(s->entry[i], 0, sizeof(xl_entry_t) + 64);
-    }
-    s->list[i] = (xl_applied_t){ .limit = &s->limit[i], .entry = s->entry[i], .action = action };
-}
-
-static void scene_free(scene_t *s)
-{
-    size_t i;
-
-    for (i = 0; i < s->n; i++)
-        free(s->entry[i]);
-    free(s);
-}
-
-static xl_limit_t quota(xl_unit_e unit, uint64_t amount, uint64_t period_ms)
-{
-    return (xl_limit_t){ .dimension = XL_DIM_QUOTA, .unit = unit, .amount = amount,
-                         .period = { .kind = XL_PERIOD_TIME, .length_ms = period_ms } };
-}
-
-static xl_limit_t bandwidth(xl_key_e key, xl_mode_e mode)
-{
-    return (xl_limit_t){ .dimension = XL_DIM_BANDWIDTH, .key = key, .mode = mode, .rate = { 1000, XL_NS_PER_S } };
-}
-
-static xl_now_t at(int64_t ms)
-{
-    return (xl_now_t){ .wall_ms = T0 + ms };
-}
-
-static xl_verdict_t request_at(scene_t *s, int64_t ms)
-{
-    return xl_decide(s->list, s->n, &one, at(ms));
-}
-
-static uint64_t used_at(const scene_t *s, size_t i, int64_t ms)
-{
-    return xl_usage_read(&s->entry[i]->usage, &s->limit[i].period, T0 + ms).used;
-}
-
-static void use(scene_t *s, size_t i, uint64_t n, int64_t ms)
-{
-    xl_usage_add(&s->entry[i]->usage, &s->limit[i].period, n, T0 + ms);
-}
 
 /* A request at a time, what it comes to, then the bytes that leave for it. */
 typedef struct {
@@ -292,9 +209,9 @@ static void test_all_or_nothing(void)
     xl_account(s->list, s->n, 30, at(0));
     xl_account_back(s->list, s->n, 10, at(0));
     is_u64(used_at(s, 2, 0), 120, "bytes that did not leave are given back");
-    xl_decide_undo(s->list, s->n, &one);
+    xl_decide_undo(s->list, s->n, &here);
     is_u64(used_at(s, 0, 0), 1, "undone, the request is given back");
-    xl_decide_undo(s->list, s->n, &one);
+    xl_decide_undo(s->list, s->n, &here);
     is_u64(used_at(s, 0, 0), 1, "once");
     xl_account(s->list, s->n, 30, at(0));
     is_u64(used_at(s, 2, 0), 120, "and its bytes count no more");
@@ -316,9 +233,10 @@ static void test_cost(void)
 
     scene_add(s, quota(XL_UNIT_REQUESTS, 10, 60000), &status);
     for (i = 0; i < sizeof(t) / sizeof(*t); i++) {
-        xl_facts_t facts = { .cost = t[i].cost };
-        xl_verdict_t v = xl_decide(s->list, s->n, &facts, at(0));
+        xl_verdict_t v;
 
+        s->list[0].cost = t[i].cost;
+        v = xl_decide(s->list, s->n, &here, at(0));
         printf("# cost %" PRIu64 "\n", t[i].cost);
         is_i64(v.verdict, t[i].verdict, "verdict");
         is_u64(used_at(s, 0, 0), t[i].used, "used");
@@ -367,7 +285,7 @@ static void *compete(void *data)
         atomic_fetch_add(&contest->arrived, 1);
         while (atomic_load(&contest->arrived) < RIVALS * (i + 1))
             sched_yield();
-        if (xl_decide(mine, 2, &one, at(0)).decision == XL_DECISION_SERVE)
+        if (xl_decide(mine, 2, &here, at(0)).decision == XL_DECISION_SERVE)
             atomic_fetch_add(&contest->granted[i], 1);
     }
     return NULL;
@@ -406,21 +324,20 @@ static void test_last_unit(void)
 static void test_transitions(void)
 {
     scene_t *s = scene_new();
-    xl_entry_t *entry;
-    uint64_t suppressed;
+    const xl_applied_t *a = &s->list[0];
+    uint64_t others;
     int64_t since;
 
     scene_add(s, quota(XL_UNIT_BYTES, 1, 1000), &status);
-    entry = s->entry[0];
-    ok(!xl_refusal_ends(entry, &since, &suppressed), "what has not begun does not end");
-    ok(xl_refusal_begins(entry, T0), "a refusal begins once");
-    ok(!xl_refusal_begins(entry, T0 + 5) && !xl_refusal_begins(entry, T0 + 6), "and not again while it lasts");
-    ok(xl_refusal_ends(entry, &since, &suppressed), "it ends once");
+    ok(!xl_refusal_ends(a, at(0), &since, &others), "what has not begun does not end");
+    ok(xl_refusal_begins(a, at(0), &others), "a refusal begins once");
+    ok(!xl_refusal_begins(a, at(5), &others) && !xl_refusal_begins(a, at(90000), &others), "and lasts, however long");
+    ok(xl_refusal_ends(a, at(90000), &since, &others), "it ends once");
     is_i64(since, T0, "it had begun then");
-    is_u64(suppressed, 2, "two were not logged");
-    ok(!xl_refusal_ends(entry, &since, &suppressed), "and not again");
-    ok(xl_refusal_begins(entry, T0 + 9), "another one begins");
-    ok(xl_refusal_ends(entry, &since, &suppressed) && suppressed == 0, "with nothing suppressed");
+    is_u64(others, 2, "two were not told of");
+    ok(!xl_refusal_ends(a, at(90000), &since, &others), "and not again");
+    ok(xl_refusal_begins(a, at(90001), &others), "another one begins");
+    ok(xl_refusal_ends(a, at(90002), &since, &others) && others == 0, "with nobody untold of");
     scene_free(s);
 }
 

@@ -177,7 +177,7 @@ static void test_bad_entries(void)
     ok(xl_ledger_open(&again, ledger.base, ledger.size, &offset, &newer) != NULL, "a label without an end is refused");
     is_u64(offset, at + offsetof(xl_entry_t, place), "at its offset");
     memset(entry->place, 0, XL_LABEL_MAX);
-    atomic_store(&entry->kind, XL_ENTRY_UPLOAD + 1);
+    atomic_store(&entry->kind, XL_ENTRY_KINDS);
     ok(xl_ledger_open(&again, ledger.base, ledger.size, &offset, &newer) != NULL, "an unknown kind is refused");
     is_u64(offset, at, "at its offset");
     atomic_store(&entry->kind, XL_ENTRY_QUOTA);

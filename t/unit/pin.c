@@ -25,7 +25,7 @@ static xl_table_t fresh(void)
 
 static xl_pin_t pin(xl_table_t *table, uint32_t row, fingerprint_t of)
 {
-    return xl_table_pin(table, row, of.id, "192.0.2.1", T0);
+    return pin_named(table, row, of, "192.0.2.1", T0);
 }
 
 /* The cell of a key that nobody has pinned. */
@@ -129,7 +129,7 @@ static void *come_and_go(void *data)
         xl_pin_t *p = &held[i % HELD];
 
         xl_table_unpin(w->table, w->row, *p);
-        *p = xl_table_pin(w->table, w->row, key(n >> 60 & 3, (uint32_t)n % 24).id, "x", T0 + i);
+        *p = pin_named(w->table, w->row, key(n >> 60 & 3, (uint32_t)n % 24), "x", T0 + i);
         if (p->cell == XL_NO_CELL) {
             w->none++;
             continue;

@@ -73,7 +73,7 @@ static void check_bad_queries(void)
         { "xml&format=json", "format=json: the format is given twice" },
         { "view=vhosts&sort=percent", "sort=percent: no such field in this view; there are vhost account requests sent active "
                                       "refusing PASSED PACED REDIRECTED REJECTED PACED_DRY_RUN REDIRECTED_DRY_RUN "
-                                      "REJECTED_DRY_RUN" },
+                                      "REJECTED_DRY_RUN DELAYED DELAYED_DRY_RUN" },
         { "name=%", "a parameter is longer than 255 bytes or holds a % that two hexadecimal digits other than 00 do "
                     "not follow" },
         { "name=%0", NULL },

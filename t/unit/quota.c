@@ -40,10 +40,10 @@ int main(void)
         memset(&entry, 0, sizeof(entry));
         xl_usage_add(&entry.usage, &limit.period, cases[i].used, T0);
         printf("# %zu: %" PRIu64 " used, at %" PRId64 " ms\n", i, cases[i].used, cases[i].ms);
-        over = xl_quota_over(&limit, &entry, T0 + cases[i].ms);
+        over = xl_quota_over(&limit, &entry.usage, T0 + cases[i].ms);
         ok(over == (cases[i].free_ms >= 0), "over or not");
         if (over)
-            is_i64(xl_quota_free_ms(&limit, &entry, T0 + cases[i].ms) - T0, cases[i].free_ms, "free at");
+            is_i64(xl_quota_free_ms(&limit, &entry.usage, T0 + cases[i].ms) - T0, cases[i].free_ms, "free at");
     }
     return done_testing();
 }

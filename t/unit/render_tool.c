@@ -34,7 +34,7 @@ static xl_snap_limit_t quota(const char *vhost, uint64_t row, const char *name, 
         .period = "month", .period_start_s = 1761955200, .period_end_s = 1764547200,
         .slice_s = XL_ABSENT, .warn = "80,95", .burst_bytes = XL_ABSENT, .after_bytes = XL_ABSENT,
         .active = XL_ABSENT, .requests = XL_ABSENT, .bytes = XL_ABSENT, .refusing_since_s = XL_ABSENT,
-        .suppressed = XL_ABSENT,
+        .suppressed = XL_ABSENT, .refused = XL_ABSENT, .would_refuse = XL_ABSENT, .delayed = XL_ABSENT,
         .action = "redirect https://status.example.org/quota 302", .origin = "config",
         .source = "/etc/apache2/sites-enabled/sites.conf:12", .warn_least = 80, .vhost_row = row,
     };

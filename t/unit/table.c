@@ -27,7 +27,7 @@ static xl_table_t fresh(uint32_t cells)
 
 static xl_pin_t pin(xl_table_t *table, uint32_t row, fingerprint_t of, uint64_t now_ms)
 {
-    return xl_table_pin(table, row, of.id, "192.0.2.1", now_ms);
+    return pin_named(table, row, of, "192.0.2.1", now_ms);
 }
 
 /* Puts a key in and leaves it unpinned. */
@@ -220,9 +220,9 @@ static void fill_set(xl_table_t *table, const row_t *t, uint64_t now_ms)
 
         atomic_store(&cell->bytes, 1u << i);
         if (t->state[i] == 'L' || t->state[i] == 'B')
-            atomic_store(&cell->locked_until_ms, now_ms + 1);
+            atomic_store(&cell->mark, (now_ms + 1) << 20);
         if (t->state[i] == 'x')
-            atomic_store(&cell->locked_until_ms, now_ms);
+            atomic_store(&cell->mark, (now_ms) << 20);
         if (t->state[i] != 'p' && t->state[i] != 'B')
             xl_table_unpin(table, 1, got);
     }
@@ -267,13 +267,13 @@ static void test_ageing(void)
     atomic_store(&cell->meter.tat_ns, 1);
     atomic_store(&cell->meter.units, 2);
     atomic_store(&cell->requests, 3);
-    atomic_store(&cell->locked_until_ms, T0);
+    atomic_store(&cell->mark, (T0) << 20);
     xl_table_unpin(&table, 0, got);
     visit(&table, key(1, 0), T0 + UNIT * 20);
     got = pin(&table, 0, key(1, 50), T0 + UNIT * 21);
     ok(xl_table_cell(&table, got.cell) == cell, "who was seen again stays, the next oldest goes");
     ok(!atomic_load(&cell->meter.tat_ns) && !atomic_load(&cell->meter.units) && !atomic_load(&cell->bytes) &&
-           !atomic_load(&cell->requests) && !atomic_load(&cell->locked_until_ms), "a new key begins with nothing");
+           !atomic_load(&cell->requests) && !atomic_load(&cell->mark), "a new key begins with nothing");
     is_u64(audit_table(&table).requests, 3, "requests are folded as bytes are");
     sound(&table, "ageing");
     discard(&table, SMALL);
@@ -300,28 +300,78 @@ static void test_labels(void)
     } t[] = {
         { "192.0.2.7", "192.0.2.7" },
         { "", "" },
-        { "12345678901234567890123", "12345678901234567890123" },
-        { "123456789012345678901234", "12345678901234567890123" },
-        { "2001:db8:1111:2222:3333:4444:5555:6666", "2001:db8:1111:2222:3333" },
-        { "1234567890123456789012\303\251", "1234567890123456789012" },
-        { "12345678901234567890\342\202\254\342\202\254", "12345678901234567890\342\202\254" },
-        { "1234567890123456789\342\202\254\342\202\254", "1234567890123456789\342\202\254" },
+        { "12345678901234567890", "12345678901234567890" },
+        { "123456789012345678901", "12345678901234567890" },
+        { "2001:db8:1111:2222:3333:4444:5555:6666", "2001:db8:1111:2222:3" },
+        { "2001:db8:1111:2222::", "2001:db8:1111:2222::" },
+        { "1234567890123456789\303\251", "1234567890123456789" },
+        { "12345678901234567\342\202\254\342\202\254", "12345678901234567\342\202\254" },
+        { "1234567890123456\342\202\254\342\202\254", "1234567890123456\342\202\254" },
     };
     xl_table_t table = fresh(SMALL);
-    char label[XL_TABLE_LABEL_BYTES];
+    char label[XL_TABLE_LABEL_BYTES + 1];
     uint32_t i;
 
     for (i = 0; i < COUNT_OF(t); i++) {
-        xl_pin_t got = xl_table_pin(&table, 0, key(0, i).id, t[i].text, T0);
+        xl_pin_t got = pin_named(&table, 0, key(0, i), t[i].text, T0);
 
-        xl_table_label(&table, got.cell, label);
+        xl_table_text(&table, got.cell, label);
         is_str(label, t[i].want, "a label is cut between characters");
+        xl_table_unpin(&table, 0, got);
     }
-    memset(table.label, 'x', SMALL * XL_TABLE_LABEL_BYTES);
-    xl_table_label(&table, 1, label);
-    is_u64(strlen(label), XL_TABLE_LABEL_BYTES - 1, "whatever stands there, a label ends");
-    xl_table_label(&table, XL_NO_CELL, label);
+    memset(table.label, 'x', SMALL * sizeof(*table.label));
+    xl_table_text(&table, 1, label);
+    is_u64(strlen(label), XL_TABLE_LABEL_BYTES, "whatever stands there, a label ends");
+    xl_table_text(&table, XL_NO_CELL, label);
     is_str(label, "", "no cell, no label");
+    discard(&table, SMALL);
+}
+
+static void test_most(void)
+{
+    xl_table_t table = fresh(SMALL);
+    xl_table_key_t wanted = named(key(3, 1), "x");
+    xl_pin_t got[3];
+    bool full;
+    int i;
+
+    is_u64(xl_table_peek(&table, wanted.id), 0, "who is not there has no pins");
+    for (i = 0; i < 3; i++) {
+        got[i] = xl_table_pin_most(&table, 0, &wanted, T0, 2, &full);
+        ok((got[i].cell != XL_NO_CELL) == (i < 2) && full == (i == 2), "two of two, and no third");
+    }
+    is_u64(xl_table_peek(&table, wanted.id), 2, "two pins are seen from outside");
+    ok(pin(&table, 1, key(3, 1), T0).cell == got[0].cell, "who names no bound is let in");
+    xl_table_unpin(&table, 0, got[0]);
+    ok(xl_table_pin_most(&table, 1, &wanted, T0, 2, &full).cell == XL_NO_CELL && full, "three less one are too many");
+    xl_table_unpin(&table, 0, got[1]);
+    ok(xl_table_pin_most(&table, 1, &wanted, T0, 2, &full).cell != XL_NO_CELL && !full, "one less are not");
+    sound(&table, "bounded pins");
+    discard(&table, SMALL);
+}
+
+static void test_usage(void)
+{
+    static const xl_period_t hour = { .kind = XL_PERIOD_TIME, .length_ms = 3600000 };
+    xl_table_t table = fresh(SMALL);
+    xl_table_key_t wanted = named(key(4, 100), "quota");
+    xl_table_totals_t totals;
+    bool usage;
+    xl_pin_t got;
+    uint32_t i;
+
+    wanted.usage = true;
+    got = xl_table_pin(&table, 0, &wanted, T0);
+    xl_usage_add(&xl_table_cell(&table, got.cell)->usage, &hour, 5000, T0);
+    is_u64(xl_usage_read(&xl_table_cell(&table, got.cell)->usage, &hour, T0).used, 5000, "a cell counts by usage");
+    ok(xl_table_owner(&table, got.cell, &usage) == 7 && usage, "its label says so");
+    xl_table_unpin(&table, 0, got);
+    for (i = 0; i < 9; i++)
+        visit(&table, key(4, 200 + i), T0 + UNIT * (i + 1));
+    xl_table_totals(&table, &totals);
+    ok(totals.evictions == 2 && !totals.evicted_bytes && !totals.evicted_requests, "what it used is no total");
+    for (i = 0; i < XL_TABLE_WAYS; i++)
+        ok(!atomic_load(&table.cell[4 * XL_TABLE_WAYS + i].meter.units), "and nothing of it stays in the cell");
     discard(&table, SMALL);
 }
 
@@ -412,7 +462,7 @@ static void test_repair(void)
  * call returns, and no lock stays. */
 static unsigned use_all(xl_table_t *table, uint64_t seed)
 {
-    char label[XL_TABLE_LABEL_BYTES];
+    char label[XL_TABLE_LABEL_BYTES + 1];
     xl_table_totals_t totals;
     unsigned i, outside = 0;
 
@@ -421,7 +471,7 @@ static unsigned use_all(xl_table_t *table, uint64_t seed)
         xl_pin_t got = pin(table, (uint32_t)n % ROWS, key((unsigned)(n >> 60), (uint32_t)n % 64), T0 + UNIT * i);
 
         xl_table_unpin(table, (uint32_t)n % ROWS, got);
-        xl_table_label(table, got.cell, label);
+        xl_table_text(table, got.cell, label);
         outside += got.cell != XL_NO_CELL && got.cell >= DOUBLE;
     }
     xl_table_totals(table, &totals);
@@ -477,6 +527,8 @@ int main(void)
     test_ageing();
     test_refused_lock();
     test_labels();
+    test_most();
+    test_usage();
     test_totals();
     test_repair();
     test_nonsense();

@@ -98,6 +98,19 @@ static inline fingerprint_t key(unsigned stripe, uint32_t n)
     return tagged_key(stripe, n, n + 1);
 }
 
+/* As the table wants to be asked for it. */
+static inline xl_table_key_t named(fingerprint_t of, const char *text)
+{
+    return (xl_table_key_t){ .id = { of.id[0], of.id[1] }, .owner = 7, .text = text };
+}
+
+static inline xl_pin_t pin_named(xl_table_t *table, uint32_t row, fingerprint_t of, const char *text, uint64_t now_ms)
+{
+    xl_table_key_t wanted = named(of, text);
+
+    return xl_table_pin(table, row, &wanted, now_ms);
+}
+
 static inline int compare_ids(const void *a, const void *b)
 {
     return memcmp(a, b, sizeof(fingerprint_t));

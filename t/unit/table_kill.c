@@ -132,7 +132,7 @@ static void visit(const worker_t *w, xl_pin_t *pin, uint64_t random)
     uint32_t n = (uint32_t)(random & 1 ? random >> 1 & 7 : (random >> 1) % KEYS);
     xl_cell_t *cell;
 
-    *pin = xl_table_pin(&table, w->row, key_number(n).id, "a key", now_ms);
+    *pin = pin_named(&table, w->row, key_number(n), "a key", now_ms);
     cell = xl_table_cell(&table, pin->cell);
     if (!cell) {
         atomic_fetch_add(&shared->without, 1);
@@ -143,7 +143,7 @@ static void visit(const worker_t *w, xl_pin_t *pin, uint64_t random)
     atomic_fetch_add(&cell->requests, 1);
     atomic_fetch_add(&shared->requests[w->row][w->thread], 1);
     if (random >> 32 & 1)
-        atomic_store(&cell->locked_until_ms, now_ms + 1000);
+        atomic_store(&cell->mark, (now_ms + 1000) << 20);
 }
 
 static void *work(void *data)
@@ -271,7 +271,7 @@ static unsigned check(const score_t *score, uint32_t *pinned)
     for (i = 0; i < XL_TABLE_STRIPES; i++) {
         uint64_t now_ms = atomic_fetch_add(&shared->now_ms, 1);
 
-        xl_table_unpin(&table, PROCESSES, xl_table_pin(&table, PROCESSES, key(i, (uint32_t)now_ms).id, "new", now_ms));
+        xl_table_unpin(&table, PROCESSES, pin_named(&table, PROCESSES, key(i, (uint32_t)now_ms), "new", now_ms));
     }
     audit = audit_table(&table);
     print_faults(&audit);

@@ -112,7 +112,7 @@ static fingerprint_t placed_key(uint32_t n, bool others)
 
 static xl_pin_t pin(uint32_t row, uint32_t n, uint64_t now_ms)
 {
-    return xl_table_pin(&table, row, placed_key(n, false).id, "a key", now_ms);
+    return pin_named(&table, row, placed_key(n, false), "a key", now_ms);
 }
 
 static void unpin_first(uint32_t row)
@@ -278,7 +278,7 @@ static void kill_both(size_t i, unsigned k, unsigned l, tally_t *tally)
     tally->second = let(&parties[1], l);
     log_.held = 0;
     tally->faults += !settle_both();
-    xl_table_unpin(&table, 1, xl_table_pin(&table, 1, placed_key(300, true).id, "elsewhere", T0 + 7000));
+    xl_table_unpin(&table, 1, pin_named(&table, 1, placed_key(300, true), "elsewhere", T0 + 7000));
     tally->faults += !is_sound(10 * kills[i].keys, kills[i].keys) || pins_on(0) != kills[i].pins;
     tally->runs++;
 }

@@ -24,8 +24,8 @@ our @EXPORT_OK = qw(ledger entry patch reseal);
 
 use constant { HEAD => 4096, ROW => 64, SPOOLED => 16, FIXED => 60, BOOT_ID => 64, ENTRY => 640 };
 
-our %AT = (kind => 0, vhost => 32, place => 160, name => 288, tat => 448, requests => 496, sent => 504,
-    refusing => 568, active => 640);
+our %AT = (kind => 0, vhost => 32, place => 160, name => 288, tat => 448, requests => 520, sent => 528,
+    refusing => 536, active => 640);
 
 sub ledger {
     my ($path) = @_;
