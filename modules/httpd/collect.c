@@ -158,29 +158,40 @@ static bool takes_part(request_rec *r, const xl_limit_t *limit)
            && holds(r, limit->when, true);
 }
 
+/* Fills in a place of the list; false: the request does not meet the limit after all. */
+static bool meet(xl_applied_t *a, xl_request_t *xr, request_rec *r, const xl_dir_conf_t *conf, xl_limit_t *limit,
+                 xl_now_t now)
+{
+    *a = (xl_applied_t){ .limit = limit, .pin = { .cell = XL_NO_CELL }, .cost = 1 };
+    a->entry = limit->key == XL_KEY_SESSION ? NULL : xl_segment_entry(limit, r->server);
+    if (!a->entry && limit->key != XL_KEY_SESSION)
+        return false; /* the ledger is full: logged where it was found out */
+    if (has_cell(limit) && !xl_keys_find(xr, r, limit, a->entry, XL_SALT_NONE, &a->table, &a->key))
+        return false;
+    a->action = xl_config_action(conf, limit);
+    if (has_cost(limit))
+        a->cost = cost_of(r, limit);
+    if (has_cell(limit))
+        pin(a, r, now);
+    return true;
+}
+
 static void collect_limit(xl_request_t *xr, request_rec *r, const xl_dir_conf_t *conf, xl_limit_t *limit, xl_now_t now)
 {
-    xl_applied_t a = { .limit = limit, .pin = { .cell = XL_NO_CELL }, .cost = 1 };
-    size_t at;
+    size_t at = xr->n_applied;
+    const xl_action_t *action;
 
     if (!takes_part(r, limit))
         return;
-    a.entry = limit->key == XL_KEY_SESSION ? NULL : xl_segment_entry(limit, r->server);
-    if (!a.entry && limit->key != XL_KEY_SESSION)
-        return; /* the ledger is full: logged where it was found out */
-    if (has_cell(limit) && !xl_keys_find(xr, r, limit, a.entry, XL_SALT_NONE, &a.table, &a.key))
+    if (!meet(push(xr, r), xr, r, conf, limit, now)) {
+        xr->n_applied = at;
         return;
-    a.action = xl_config_action(conf, limit);
-    if (has_cost(limit))
-        a.cost = cost_of(r, limit);
-    if (has_cell(limit))
-        pin(&a, r, now);
-    at = xr->n_applied;
-    *push(xr, r) = a;
-    if (a.action->kind != XL_ACT_SPEED)
+    }
+    action = xr->applied[at].action;
+    if (action->kind != XL_ACT_SPEED)
         return;
-    collect_part(xr, r, at, a.action->requests, XL_SALT_REQUESTS, now);
-    collect_part(xr, r, at, a.action->connections, XL_SALT_CONNECTIONS, now);
+    collect_part(xr, r, at, action->requests, XL_SALT_REQUESTS, now);
+    collect_part(xr, r, at, action->connections, XL_SALT_CONNECTIONS, now);
 }
 
 void xl_collect(xl_request_t *xr, request_rec *r, xl_now_t now)

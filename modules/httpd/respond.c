@@ -50,17 +50,28 @@ static const char *decimal(apr_pool_t *p, uint64_t n)
     return apr_pstrmemdup(p, first, (size_t)(text + sizeof(text) - 1 - first));
 }
 
+/* What is there by then is overwritten; the first time nothing is, and looking for
+ * it among names that begin alike is what costs. */
+static void set_variable(apr_table_t *env, bool first, const char *name, const char *value)
+{
+    if (first)
+        apr_table_addn(env, name, value);
+    else
+        apr_table_setn(env, name, value);
+}
+
 void xl_respond_environment(const xl_request_t *xr, request_rec *r)
 {
     apr_table_t *env = r->subprocess_env;
+    bool first = !apr_table_get(env, XLIMIT_ENV_STATUS);
 
-    apr_table_setn(env, XLIMIT_ENV_STATUS, xl_respond_token(xr));
     if (xr->by)
-        apr_table_setn(env, XLIMIT_ENV_LIMIT, xr->by->name);
+        set_variable(env, first, XLIMIT_ENV_LIMIT, xr->by->name);
     if (xr->verdict.decision == XL_DECISION_REFUSE)
-        apr_table_setn(env, XLIMIT_ENV_RETRY_AFTER, decimal(r->pool, xr->verdict.retry_after_s));
+        set_variable(env, first, XLIMIT_ENV_RETRY_AFTER, decimal(r->pool, xr->verdict.retry_after_s));
     if (xr->verdict.has_remaining)
-        apr_table_setn(env, XLIMIT_ENV_REMAINING, decimal(r->pool, xr->verdict.remaining));
+        set_variable(env, first, XLIMIT_ENV_REMAINING, decimal(r->pool, xr->verdict.remaining));
+    set_variable(env, first, XLIMIT_ENV_STATUS, xl_respond_token(xr));
 }
 
 /* ---- RateLimit fields ------------------------------------------------ */
