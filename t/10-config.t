@@ -10,7 +10,6 @@ use warnings;
 use lib 't/lib';
 use Test::More;
 
-use XL::Client qw(fetch);
 use XL::Server;
 use XL::System qw(project slurp spew);
 
@@ -428,63 +427,6 @@ EOF
     my ($exit, $output) = try_conf($_);
     is $exit, 0, 'no clash: ' . label($_) or diag $output;
 }
-
-# ---- .htaccess --------------------------------------------------------------
-
-my %htaccess = (
-    good => <<'EOF',
-XLimitQuota all 1GB day exceeded="status 429" when="%{HTTP_HOST} != 'x'"
-XLimitBandwidth session 10MB/s
-XLimitUpload all 10MB/s
-XLimitExceeded any close
-XLimitHeaders Off
-XLimitBackendRate Off
-XLimitExempt handler=x
-<Files nothing>
-    XLimitInherit Off
-</Files>
-EOF
-    value      => "\nXLimitQuota all 1XB day\n",
-    twice      => "XLimitQuota all 1GB day\nXLimitQuota all 2GB day\n",
-    scope      => "XLimitQuota all 1GB day scope=server\n",
-    engine     => "XLimitMemory 1MB\n",
-    account    => "XLimitAccount x\n",
-    section    => "<XLimitAccount x>\n</XLimitAccount>\n",
-    prefix     => "XLimitClientPrefix 24 56\n",
-    restricted => qq(XLimitExempt when="file('/etc/passwd') =~ /root/"\n),
-    forbidden  => "XLimitQuota all 1GB day\n",
-);
-my %log = (
-    value      => '.htaccess: XLimitQuota: "1XB" is not a size: unknown unit',
-    twice      => 'called "quota-all-day" too',
-    scope      => '.htaccess: XLimitQuota: scope=server is for the server\'s configuration, not for .htaccess',
-    engine     => '.htaccess: XLimitMemory not allowed here',
-    account    => '.htaccess: XLimitAccount not allowed here',
-    section    => '.htaccess: <XLimitAccount not allowed here',
-    prefix     => '.htaccess: XLimitClientPrefix not allowed here',
-    restricted => 'is no expression: ',
-    forbidden  => '.htaccess: XLimitQuota not allowed here',
-);
-my $root = $s->path('htdocs');
-$s->conf(<<"EOF");
-<Directory "$root">
-    AllowOverride Limit
-</Directory>
-<Directory "$root/forbidden">
-    AllowOverride FileInfo
-</Directory>
-EOF
-for (keys %htaccess) {
-    $s->file("$_/x.txt", 10);
-    spew("$root/$_/.htaccess", $htaccess{$_});
-}
-$s->start;
-is fetch($s->port, '/good/x.txt')->{status}, 200, '.htaccess: limits are accepted';
-for (sort keys %log) {
-    is fetch($s->port, "/$_/x.txt")->{status}, 500, ".htaccess: $_ is refused";
-    holds(slurp($s->path('logs/error')), $log{$_}, '... and the log says why');
-}
-$s->stop;
 
 # ---- nothing was forgotten --------------------------------------------------
 
