@@ -21,6 +21,7 @@ typedef enum { XL_ENGINE_AUTO, XL_ENGINE_ASYNC, XL_ENGINE_BLOCKING } xl_engine_e
 
 typedef struct {
     const char *handler;    /* either this */
+    xl_class_cond_t clients; /* or these: its id is not 0 */
     ap_expr_info_t *when;   /* or this */
     const char *when_text;  /* as written */
     const char *account;    /* in whose section it stands, or NULL */

@@ -108,6 +108,8 @@ struct xl_request_t {
     xl_conn_t *conn;
     xl_entry_t *scope; /* of the virtual host */
     bool decided, exempt, active;
+    const apr_sockaddr_t *classified; /* the address whose class is class_id; NULL: nobody has asked for it */
+    uint32_t class_id;
     int hidden_method; /* 1 + the method number that quick handlers shall not see; 0: none */
 
     xl_applied_t *applied;

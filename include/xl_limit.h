@@ -34,6 +34,13 @@ typedef struct {
     xl_rate_t rate;       /* SPEED */
 } xl_action_t;
 
+/* Whose requests something is for (class=NAME, class=!NAME). */
+typedef struct {
+    uint32_t id;      /* of the class; 0: of everybody */
+    bool others;      /* of all but its clients */
+    const char *text; /* as written behind class= */
+} xl_class_cond_t;
+
 #define XL_WARN_MAX 8
 
 typedef struct xl_limit_t {
@@ -55,6 +62,7 @@ typedef struct xl_limit_t {
     uint64_t session_key; /* key session: tells the limits of a connection apart, never 0 */
 
     xl_action_t exceeded; /* kind XL_ACT_DEFAULT: what XLimitExceeded says */
+    xl_class_cond_t only; /* for clients of a class */
     const void *when;     /* ap_expr, NULL: always */
     const char *when_text;
 

@@ -51,7 +51,7 @@ typedef struct {
     uint64_t burst_bytes, after_bytes;
     uint64_t active, requests, bytes; /* of a rate */
     uint64_t refusing_since_s, suppressed;
-    const char *action, *when, *origin, *source;
+    const char *action, *class, *when, *origin, *source;
 
     bool in_requests;    /* amounts are requests, not bytes */
     uint64_t warn_least; /* lowest percentage of warn=, or XL_ABSENT */

@@ -19,8 +19,8 @@ my $s = XL::Server->new(modules => ['setenvif'], ports => 2);
 my @directives = map { [/"(<?\w+)", \w+, \w+, (\w+)/] } slurp(project() . '/include/xl_directives.def')
     =~ /^XL_DIRECTIVE\((.*?,.*?,.*?,.*?),/mg;
 my @options = slurp(project() . '/include/xl_options.def') =~ /^XL_OPTION\((\w+),/mg;
-cmp_ok scalar @directives, '>=', 17, 'the table of directives was read';
-cmp_ok scalar @options,    '>=', 13, 'the table of options was read';
+cmp_ok scalar @directives, '>=', 20, 'the table of directives was read';
+cmp_ok scalar @options,    '>=', 14, 'the table of options was read';
 
 my (%good, %bad); # word => how often it was tried
 
@@ -135,6 +135,38 @@ accepts 'XLimitSpool 5GB conf',    "\nXLimitSpool 5GB \"" . $s->path('conf') . q
 accepts 'XLimitStateFile none',    qq(\nXLimitStateFile "none"\n), "\nXLimitStateError fresh\n";
 accepts 'XLimitStateFile run/x',   qq(\nXLimitStateFile ") . $s->path('run/x') . qq("\n);
 accepts 'XLimitStateError fail',   "\nXLimitStateError fail\n";
+
+# ---- classes ----------------------------------------------------------------
+
+my $class = "<XLimitClass office>\nXLimitNetwork 10/8 192.0.2.1\nXLimitNetwork 2001:DB8::/32\n</XLimitClass>\n";
+accepts $class, join "\n", '<XLimitClass office>',
+    map { "    XLimitNetwork $_" } qw(10.0.0.0/8 192.0.2.1/32 2001:db8::/32);
+accepts "${class}XLimitQuota all 1GB 30d class=office", 'class=office name=quota-all-30d-office';
+accepts "XLimitUpload client 1MB/s class=!office scope=server\n$class",
+    'mode=enforce class=!office scope=server name=upload-client-not-office';
+accepts "${class}XLimitBandwidth session 1MB/s class=office name=x when=true", 'when="true" class=office name=x';
+accepts "${class}XLimitExempt class=office", '    XLimitExempt class=office';
+accepts "XLimitExempt CLASS=!office\n$class", '    XLimitExempt class=!office';
+spew($s->path('conf/empty.txt'), "# nobody so far\n");
+accepts "<XLimitClass none>\nXLimitNetworkFile conf/empty.txt\n</XLimitClass>",
+    '    XLimitNetworkFile "' . $s->path('conf/empty.txt') . '"';
+
+for (["10/8\n# a comment\n192.0.2.1/24\n", 'line 3: "192.0.2.1/24" is no network: bits are set'],
+    ["10/8 11/8\n", 'line 1: "10/8 11/8" is no network: it holds a blank'],
+    ["\n\nnobody", 'line 3: "nobody" is no network: it does not begin with an address'],
+    ["10/8\0\n", 'it is no text: there is a zero byte in it'])
+{
+    my ($content, $fault) = @$_;
+    spew($s->path('conf/bad.txt'), $content);
+    refuses("<XLimitClass a>\n> XLimitNetworkFile conf/bad.txt\n</XLimitClass>\n",
+        'XLimitNetworkFile: ' . $s->path('conf/bad.txt') . ", $fault");
+}
+spew($s->path("conf/$_.txt"), "# of $_\n172.16.0.0/12\n") for qw(one other);
+my ($exit, $output) = try_conf(join '', map { "<XLimitClass $_>\nXLimitNetworkFile conf/$_.txt\n</XLimitClass>\n" }
+    qw(one other));
+is $exit, 1, 'refused: the same network in the files of two classes';
+holds($output, 'line 2 of ' . $s->path('conf/other.txt') . ': the network 172.16.0.0/12 is in the class "other" and, '
+    . 'on line 2 of ' . $s->path('conf/one.txt') . ', in the class "one"', '... names both places');
 
 # Switched off is checked and dropped; its name is free then.
 unlike dump_of("XLimitQuota all 1GB 30d mode=off\n"), qr/XLimitQuota/, 'mode=off: no limit';
@@ -268,6 +300,7 @@ for (['Europe/Berlin', 'Europe/Berlin'], [':Asia/Tokyo', 'Asia/Tokyo'], ['', 'UT
 
 sub directives_of { return join "\n", map { s/^ +//r } grep { m{^ *<?/?XLimit} } split /\n/, $_[0] }
 
+spew($s->path('conf/home.txt'), "# at home\n\n 192.168/16 # the router's\r\n\tfd00::/8");
 my $lines = directives_of(dump_of(<<'EOF'));
 XLimitQuota all 100GB month day=15 at=04:00 tz=Europe/Berlin slice=1d warn=80,95
 XLimitQuota all 77r day exceeded="redirect https://x.example/%{escape:%{REQUEST_URI}} 301" when="%{HTTP_HOST} == \"q\""
@@ -290,8 +323,19 @@ XLimitExceeded any redirect https://x.example/ 303
 XLimitQuota all 1TB month tz=UTC
 </XLimitAccount>
 XLimitAccount acme
+XLimitExempt class=!office
+XLimitQuota all 5GB day class=office
+XLimitQuota all 5GB day class=!home
+<XLimitClass home>
+XLimitNetwork 2001:DB8:0::/48
+XLimitNetworkFile conf/home.txt
+</XLimitClass>
+<XLimitClass office>
+XLimitNetwork 10/8 192.0.2.1 ::ffff:198.51.100.0/120
+XLimitNetwork 2001:db8::/32
+</XLimitClass>
 EOF
-cmp_ok scalar(split /\n/, $lines), '>=', 24, 'a dump of many lines';
+cmp_ok scalar(split /\n/, $lines), '>=', 36, 'a dump of many lines';
 is directives_of(dump_of("$lines\n")), $lines, 'the dump of a dump is the same';
 
 # ---- places and identities --------------------------------------------------
@@ -348,21 +392,25 @@ my %sample = (
     XLimitEngine     => 'async',               XLimitBuffer     => '10kB',          XLimitSpool    => 'off',
     XLimitUpload     => 'client 1MB/s',        XLimitClientPrefix => '24 56',       XLimitBackendRate => 'On',
     XLimitAccount    => 'x',                   '<XLimitAccount' => "y>\n</XLimitAccount>",
+    XLimitNetwork    => '10/8 ::/0',           XLimitNetworkFile => 'conf/networks',
+    '<XLimitClass'   => "y>\nXLimitNetwork 10/8\n</XLimitClass>",
 );
 my %allowed = (
-    XL_IN_SCOPES => qr/^(?!Limit$|XLimitAccount$)/, XL_IN_ACCOUNTS => qr/^(?!Limit$)/, XL_IN_HOSTS => qr/^VirtualHost$/,
-    XL_IN_SERVER => qr/^(?!)/,
+    XL_IN_SCOPES => qr/^(?!Limit$|XLimit(?:Account|Class)$)/, XL_IN_ACCOUNTS => qr/^(?!Limit$|XLimitClass$)/,
+    XL_IN_HOSTS => qr/^VirtualHost$/,
+    XL_IN_SERVER => qr/^(?!)/, XL_IN_CLASS => qr/^XLimitClass$/,
 );
 my %section = (
     'VirtualHost' => "VirtualHost *:$ports[0]", 'Directory' => 'Directory /srv', 'Location' => 'Location /x',
     'Files' => 'Files x', 'If' => 'If true', 'Limit' => 'Limit GET',
-    'XLimitAccount' => 'XLimitAccount z',
+    'XLimitAccount' => 'XLimitAccount z', 'XLimitClass' => 'XLimitClass z',
 );
+spew($s->path('conf/networks'), "10/8\n");
 my $x = "<XLimitAccount x>\n</XLimitAccount>\n";
 for (@directives) {
     my ($name, $contexts) = @$_;
     my $line = "$name " . ($sample{$name} // die "10-config.t has no example of $name\n");
-    is +(try_conf("$line\n$x"))[0], 0, "$name: in server config";
+    is !(try_conf("$line\n$x"))[0], $contexts ne 'XL_IN_CLASS', "$name: in server config, or not";
     for my $in (sort keys %section) {
         my $around = $in eq 'Limit' ? "<Location />\n%s</Location>\n" : '%s';
         my ($exit, $output) = try_conf(sprintf("$around$x", "<$section{$in}>\n$line\n</$in>\n"));
@@ -382,7 +430,7 @@ my @malformed = map { [/\A(.*)^=> (.*?)\n?\z/ms] } map { s/^#.*\n?//mgr } split 
 refuses(@$_) for @malformed;
 refuses("\n# a comment\n\n> XLimitQuota client 1GB month\n", '"client" is not a key of a quota; right would be all');
 refuses("> XLimitExceeded quota redirect /a\x01b\n", 'is not a URL to redirect to: it holds a control character');
-cmp_ok scalar @malformed, '>=', 160, scalar(@malformed) . ' malformed configurations';
+cmp_ok scalar @malformed, '>=', 196, scalar(@malformed) . ' malformed configurations';
 
 # What the contract names for later is unknown until it works.
 for (qw(XLimitRequests XLimitConnections XLimitPenalty XLimitZone XLimitBlock XLimitFlush XLimitWaiting XLimitEventLog
@@ -423,6 +471,14 @@ XLimitBandwidth client 1MB/s
 XLimitUpload all 1MB/s
 XLimitUpload session 1MB/s
 XLimitUpload client 1MB/s
+--
+<XLimitClass a>
+    XLimitNetwork 10/8 10/8 10.1/16
+    XLimitNetwork 10/8
+</XLimitClass>
+XLimitQuota all 1GB day
+XLimitQuota all 1GB day class=a
+XLimitQuota all 1GB day class=!a
 EOF
     my ($exit, $output) = try_conf($_);
     is $exit, 0, 'no clash: ' . label($_) or diag $output;

@@ -35,6 +35,9 @@ EOF
     account    => "XLimitAccount x\n",
     section    => "<XLimitAccount x>\n</XLimitAccount>\n",
     prefix     => "XLimitClientPrefix 24 56\n",
+    class      => "XLimitQuota all 1GB day class=nobody\n",
+    networks   => "<XLimitClass x>\n</XLimitClass>\n",
+    network    => "XLimitNetwork 10/8\n",
     restricted => qq(XLimitExempt when="file('/etc/passwd') =~ /root/"\n),
     forbidden  => "XLimitQuota all 1GB day\n",
 );
@@ -46,6 +49,9 @@ my %log = (
     account    => '.htaccess: XLimitAccount not allowed here',
     section    => '.htaccess: <XLimitAccount not allowed here',
     prefix     => '.htaccess: XLimitClientPrefix not allowed here',
+    class      => '.htaccess: XLimitQuota: there is no class "nobody"; right would be the name of an <XLimitClass NAME>',
+    networks   => '.htaccess: <XLimitClass not allowed here',
+    network    => '.htaccess: XLimitNetwork not allowed here',
     restricted => 'is no expression: ',
     forbidden  => '.htaccess: XLimitQuota not allowed here',
 );

@@ -7,6 +7,7 @@
  * inner scope says nothing. The lists are written while configuration files are
  * read and read-only from then on; no lock.
  */
+#include "xl_classes.h"
 #include "xl_commands.h"
 
 #include "apr_hash.h"
@@ -163,6 +164,7 @@ void xl_config_reset(apr_pool_t *pconf)
     registry = apr_array_make(pconf, 16, sizeof(xl_registered_t));
     sections = apr_array_make(pconf, 16, sizeof(xl_section_t));
     xl_accounts_reset(pconf);
+    xl_classes_reset(pconf);
     xl_zones_reset(pconf);
 }
 
@@ -378,11 +380,12 @@ static void warn_of_zone(void)
 
 int xl_config_check(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_server)
 {
-    int accounts, names;
+    int classes, accounts, names;
 
     identify(pconf, ptemp, main_server);
     warn_of_zone();
+    classes = xl_classes_check(pconf, ptemp);
     accounts = xl_accounts_apply(pconf, main_server);
     names = check_names(ptemp, main_server);
-    return accounts == OK ? names : accounts;
+    return classes != OK ? classes : accounts != OK ? accounts : names;
 }

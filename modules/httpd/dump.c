@@ -7,6 +7,9 @@
  */
 #include "xl_config.h"
 
+#include "xl_classes.h"
+#include "xl_networks.h"
+
 #include "apr_file_io.h"
 #include "apr_strings.h"
 
@@ -163,9 +166,10 @@ const char *xl_config_line(apr_pool_t *p, const xl_dir_conf_t *conf, const xl_li
     static const char *const modes[] = {"enforce", "dry-run", "off"};
     const char *text = limit->dimension == XL_DIM_QUOTA ? quota_text(p, conf, limit) : rate_limit_text(p, limit);
     const char *when = limit->when ? apr_pstrcat(p, " when=", quoted(p, limit->when_text), NULL) : "";
+    const char *only = limit->only.id ? apr_pstrcat(p, " class=", limit->only.text, NULL) : "";
     const char *scope = limit->scope_server ? " scope=server" : "";
 
-    return apr_pstrcat(p, text, " mode=", modes[limit->mode], when, scope, " name=", limit->name, NULL);
+    return apr_pstrcat(p, text, " mode=", modes[limit->mode], when, only, scope, " name=", limit->name, NULL);
 }
 
 /* ---- all of it ---- */
@@ -207,9 +211,11 @@ static void dump_limit(const dump_t *dump, const xl_dir_conf_t *conf, const xl_l
 
 static void dump_exempt(const dump_t *dump, const xl_exempt_t *exempt)
 {
-    apr_file_printf(dump->out, "    # %s:%d\n    XLimitExempt %s%s\n", exempt->file, exempt->line,
-                    exempt->handler ? "handler=" : "when=",
-                    quoted(dump->pool, exempt->handler ? exempt->handler : exempt->when_text));
+    const char *kind = exempt->clients.id ? "class=" : exempt->handler ? "handler=" : "when=";
+    const char *text = exempt->clients.id ? exempt->clients.text : quoted(dump->pool, exempt->handler ? exempt->handler
+                                                                                    : exempt->when_text);
+
+    apr_file_printf(dump->out, "    # %s:%d\n    XLimitExempt %s%s\n", exempt->file, exempt->line, kind, text);
 }
 
 static void dump_action(const dump_t *dump, const char *what, const xl_action_t *action)
@@ -336,6 +342,35 @@ static void dump_accounts(const dump_t *dump)
         dump_account(dump, &APR_ARRAY_IDX(all, i, xl_account_t));
 }
 
+static void dump_class(const dump_t *dump, uint32_t id)
+{
+    const apr_array_header_t *all = xl_networks_written();
+    const xl_class_t *class = &APR_ARRAY_IDX(xl_config_classes(), (int)id - 1, xl_class_t);
+    char buf[XL_PREFIX_TEXT];
+    const char *path;
+    size_t j;
+    int i;
+
+    apr_file_printf(dump->out, "\n# %s:%d\n<XLimitClass %s>\n", class->file, class->line, class->name);
+    for (i = 0; i < all->nelts; i++) {
+        const xl_prefix_entry_t *entry = &APR_ARRAY_IDX(all, i, xl_prefix_entry_t);
+
+        if (entry->value == id)
+            apr_file_printf(dump->out, "    XLimitNetwork %s\n", xl_prefix_print(buf, &entry->prefix));
+    }
+    for (j = 0; (path = xl_networks_file(id, j)) != NULL; j++)
+        apr_file_printf(dump->out, "    XLimitNetworkFile %s\n", quoted(dump->pool, path));
+    apr_file_printf(dump->out, "</XLimitClass>\n");
+}
+
+static void dump_classes(const dump_t *dump)
+{
+    int i;
+
+    for (i = 0; i < xl_config_classes()->nelts; i++)
+        dump_class(dump, (uint32_t)i + 1);
+}
+
 /* In the order of the file: httpd lists virtual hosts last first. */
 static void dump_hosts(const dump_t *dump, server_rec *last)
 {
@@ -353,6 +388,7 @@ void xl_config_dump(apr_pool_t *pconf, server_rec *main_server)
         return;
     apr_file_printf(dump.out, "# mod_xlimit: the configuration as it was understood\n");
     dump_engine(&dump, xl_config_server(main_server)->engine);
+    dump_classes(&dump);
     dump_accounts(&dump);
     dump_server(&dump, main_server);
     dump_hosts(&dump, main_server->next);

@@ -7,6 +7,7 @@
  * more, but for what its account says of exceeded limits (accounts.c).
  * Configuration time, or a .htaccess file in its request's pool; no lock.
  */
+#include "xl_classes.h"
 #include "xl_commands.h"
 #include "xl_ledger.h"
 
@@ -89,6 +90,11 @@ static const char *read_when(line_t *line, const char *value)
     line->limit->when = expr;
     line->limit->when_text = value;
     return error;
+}
+
+static const char *read_class(line_t *line, const char *value)
+{
+    return xl_class_parse(line->cmd, value, &line->limit->only);
 }
 
 static const char *read_scope(line_t *line, const char *value)
@@ -301,6 +307,14 @@ static const char *default_name(const line_t *line)
     return apr_pstrcat(p, "quota-all-", period, line->limit->unit == XL_UNIT_REQUESTS ? "-requests" : NULL, NULL);
 }
 
+/* The same limit for another class is another limit. */
+static const char *with_class(apr_pool_t *p, const char *name, const xl_class_cond_t *only)
+{
+    if (!only->id)
+        return name;
+    return apr_pstrcat(p, name, only->others ? "-not-" : "-", only->text + only->others, NULL);
+}
+
 /* Another limit of the same section that has its name, or NULL. */
 static const xl_limit_t *namesake(const xl_dir_conf_t *conf, const xl_limit_t *limit)
 {
@@ -332,7 +346,7 @@ static const char *add_limit(const line_t *line, xl_dir_conf_t *conf)
     const xl_limit_t *other;
 
     if (!limit->name)
-        limit->name = default_name(line);
+        limit->name = with_class(line->cmd->pool, default_name(line), &limit->only);
     limit->place = xl_command_place(line->cmd);
     limit->file = apr_pstrdup(line->cmd->pool, line->cmd->directive->filename);
     limit->line = line->cmd->directive->line_num;

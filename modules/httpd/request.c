@@ -7,6 +7,7 @@
  * request ends. What a verdict does to the response is respond.c's affair.
  */
 #include "mod_xlimit.h"
+#include "xl_classes.h"
 #include "xl_conn.h"
 #include "xl_tcp.h"
 
@@ -121,6 +122,13 @@ static const char *handler_of(request_rec *r)
     return error ? NULL : handler;
 }
 
+static bool spares(request_rec *r, const xl_exempt_t *exempt, const char *handler)
+{
+    if (exempt->clients.id)
+        return xl_class_holds(r, &exempt->clients);
+    return exempt->handler ? handler && !strcmp(handler, exempt->handler) : holds(r, exempt->when, false);
+}
+
 static bool is_exempt(request_rec *r, const xl_dir_conf_t *conf)
 {
     const char *handler = handler_of(r);
@@ -129,12 +137,9 @@ static bool is_exempt(request_rec *r, const xl_dir_conf_t *conf)
         return true;
     if (handler && (!strcmp(handler, XLIMIT_STATUS_HANDLER) || !strcmp(handler, "server-status")))
         return true;
-    for (int i = 0; conf->exempts && i < conf->exempts->nelts; i++) {
-        const xl_exempt_t *exempt = &APR_ARRAY_IDX(conf->exempts, i, xl_exempt_t);
-
-        if (exempt->handler ? handler && !strcmp(handler, exempt->handler) : holds(r, exempt->when, false))
+    for (int i = 0; conf->exempts && i < conf->exempts->nelts; i++)
+        if (spares(r, &APR_ARRAY_IDX(conf->exempts, i, xl_exempt_t), handler))
             return true;
-    }
     return false;
 }
 
@@ -148,7 +153,8 @@ static void collect(xl_request_t *xr, request_rec *r, const xl_dir_conf_t *conf)
         xl_limit_t *limit = APR_ARRAY_IDX(conf->limits, i, xl_limit_t *);
         xl_applied_t *applied = &xr->applied[xr->n_applied];
 
-        if ((limit->dimension == XL_DIM_UPLOAD && !ap_request_has_body(r)) || !holds(r, limit->when, true))
+        if ((limit->dimension == XL_DIM_UPLOAD && !ap_request_has_body(r)) || !xl_class_holds(r, &limit->only)
+            || !holds(r, limit->when, true))
             continue;
         applied->entry = limit->key == XL_KEY_SESSION ? NULL : xl_segment_entry(limit, r->server);
         if (!applied->entry && limit->key != XL_KEY_SESSION)
