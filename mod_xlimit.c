@@ -6,6 +6,7 @@
 #include "mod_xlimit.h"
 #include "xl_config.h"
 #include "xl_conn.h"
+#include "xl_networks.h"
 #include "xl_segment.h"
 #include "xl_status.h"
 
@@ -50,7 +51,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG)
         return xl_segment_look(ptemp, s);
     rv = xl_segment_open(pconf, ptemp, s);
-    if (rv == OK && !xl_keyspace_open(s))
+    if (rv == OK && (!xl_keyspace_open(s) || !xl_networks_share(s)))
         rv = HTTP_INTERNAL_SERVER_ERROR;
     if (rv == OK) {
         xl_startup_check(s);
@@ -63,6 +64,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     xl_segment_child(pchild, s);
     xl_keyspace_child(pchild, s);
+    xl_networks_child(pchild, s);
 }
 
 static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot, mpm_child_status status)
@@ -99,6 +101,8 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);
 
+    ap_hook_expr_lookup(xl_variables_lookup, NULL, NULL, APR_HOOK_MIDDLE);
+
     /* After mod_ssl and all who add filters, before core, whose hook ends the
      * list. */
     ap_hook_pre_connection(xl_conn_pre_connection, NULL, NULL, APR_HOOK_LAST);
@@ -111,8 +115,6 @@ static void register_hooks(apr_pool_t *p)
     /* The URL is mapped, <Location>, <Directory>, <If> and .htaccess are
      * merged, SetEnvIf has run, and nobody has asked for a password yet. */
     ap_hook_header_parser(xl_request_decide, NULL, NULL, APR_HOOK_REALLY_LAST);
-
-    ap_hook_expr_lookup(xl_variables_lookup, NULL, NULL, APR_HOOK_MIDDLE);
 
     /* Fixups have run: the environment is what the handler will see. */
     ap_hook_insert_filter(xl_rate_insert_filter, NULL, NULL, APR_HOOK_LAST);

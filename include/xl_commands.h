@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * xl_commands: what the readers of directives share among each other
- * (commands.c, limits.c, actions.c, accounts.c, keyzones.c, zones.c), and config.c; nobody
- * else includes it. All of them run while a configuration file or a .htaccess
- * file is read, return NULL or a sentence for the administrator, and keep no
- * state but the accounts and the zones.
+ * (commands.c, limits.c, actions.c, sections.c, accounts.c, classes.c, keyzones.c,
+ * zones.c), and config.c; nobody else includes it. All of them run while a configuration
+ * file or a .htaccess file is read, return NULL or a sentence for the
+ * administrator, and keep no state but the accounts, the classes and the zones.
  */
 #ifndef XL_COMMANDS_H
 #define XL_COMMANDS_H
@@ -12,12 +12,14 @@
 #include "xl_config.h"
 
 /* Where a directive may stand (xl_directives.def). httpd knows no section but
- * its own: the bit for <XLimitAccount> is none of its overrides. */
+ * its own: the bits for <XLimitAccount> and <XLimitClass> are none of its
+ * overrides. */
 #define XL_IN_SCOPES (RSRC_CONF | OR_LIMIT)
 #define XL_IN_ACCOUNTS (XL_IN_SCOPES | XL_IN_ACCOUNT)
 #define XL_IN_HOSTS RSRC_CONF
 #define XL_IN_SERVER RSRC_CONF
 #define XL_IN_ACCOUNT (1 << 20)
+#define XL_IN_CLASS (1 << 21)
 
 /* "XLimitQuota: ..." in the pool of the command. */
 const char *xl_command_error(const cmd_parms *cmd, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -62,6 +64,11 @@ const char *xl_set_zone(cmd_parms *cmd, void *dir, const char *args);
 const char *xl_keyzones_use(const cmd_parms *cmd, xl_limit_t *limit);
 void xl_keyzones_reset(apr_pool_t *pconf);
 int xl_keyzones_resolve(void); /* errors are logged with file and line; !OK stops the start */
+
+/* The NAME of a section `of` something ("an account"), and its content, which is
+ * read with the bit `in` as the place where its directives stand. */
+const char *xl_section_name(cmd_parms *cmd, const char *args, const char *of, const char **name);
+const char *xl_section_content(cmd_parms *cmd, int in, const char *name, xl_dir_conf_t **conf);
 
 /* <XLimitAccount>, XLimitAccount. */
 const char *xl_open_account(cmd_parms *cmd, void *dir, const char *args);

@@ -21,6 +21,7 @@ typedef enum { XL_ENGINE_AUTO, XL_ENGINE_ASYNC, XL_ENGINE_BLOCKING } xl_engine_e
 
 typedef struct {
     const char *handler;    /* either this */
+    xl_class_cond_t clients; /* or these: its id is not 0 */
     ap_expr_info_t *when;   /* or this */
     const char *when_text;  /* as written */
     const char *account;    /* in whose section it stands, or NULL */
@@ -133,20 +134,6 @@ const xl_action_t *xl_config_action(const xl_dir_conf_t *conf, const xl_limit_t 
 
 /* The bits of an address that tell clients of that server apart. */
 int xl_config_prefix(const server_rec *s, bool v6);
-
-/* The limit as a directive in the native language, every default spelled out;
- * reading that line again gives the same limit. Without conf it has no
- * exceeded= but its own. */
-const char *xl_config_line(apr_pool_t *p, const xl_dir_conf_t *conf, const xl_limit_t *limit);
-
-/* What a limit of requests, connections, penalty or block allows: "10/s burst=20
- * nodelay". */
-const char *xl_config_allows(apr_pool_t *p, const xl_limit_t *limit);
-
-/* In the words of the configuration, defaults included: "redirect https://...
- * 302", "month day=1 at=00:00 tz=Europe/Berlin". */
-const char *xl_config_action_text(apr_pool_t *p, const xl_action_t *action);
-const char *xl_config_period_text(apr_pool_t *p, const xl_period_t *period);
 
 /* -t -D DUMP_XLIMIT: the resolved limits on standard output (test_config). */
 void xl_config_dump(apr_pool_t *pconf, server_rec *main_server);

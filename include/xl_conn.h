@@ -111,6 +111,8 @@ struct xl_request_t {
     xl_conn_t *conn;
     xl_entry_t *scope; /* of the virtual host */
     bool decided, exempt, active;
+    const apr_sockaddr_t *classified; /* the address whose class is class_id; NULL: nobody has asked for it */
+    uint32_t class_id;
     int hidden_method; /* 1 + the method number that quick handlers shall not see; 0: none */
 
     xl_applied_t *applied;
@@ -161,7 +163,7 @@ void xl_collect(xl_request_t *xr, request_rec *r, xl_now_t now); /* xr->exempt, 
 /* accept.c: limits at=accept */
 bool xl_accept(conn_rec *c); /* pre_connection; false: it is to be closed */
 
-/* variables.c: %{XLIMIT_ADDR}, %{xlimit_cookie:NAME}, %{xlimit_query:NAME} */
+/* variables.c: %{XLIMIT_ADDR}, %{XLIMIT_CLASS}, %{xlimit_cookie:NAME}, %{xlimit_query:NAME} */
 int xl_variables_lookup(ap_expr_lookup_parms *parms); /* expr_lookup */
 
 /* delay.c: a request that has to wait for its turn */
@@ -199,9 +201,9 @@ bool xl_keyspace_gone(uint32_t row); /* its process is gone; false: ask again */
 /* keys.c: which key a request has in a limit */
 typedef struct {
     uint8_t family, bits, bytes[16]; /* 4 or 6; cut to so many bits */
-} xl_address_t;
-bool xl_keys_address(const apr_sockaddr_t *sa, const server_rec *s, xl_address_t *address); /* false: no such family */
-const char *xl_keys_address_text(apr_pool_t *p, const xl_address_t *address);
+} xl_client_address_t;
+bool xl_keys_address(const apr_sockaddr_t *sa, const server_rec *s, xl_client_address_t *address); /* false: no such family */
+const char *xl_keys_address_text(apr_pool_t *p, const xl_client_address_t *address);
 
 /* One key may have several counters in a limit: its own, and those of the parts of
  * a speed answer. */

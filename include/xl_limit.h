@@ -46,6 +46,13 @@ typedef struct {
     const struct xl_limit_t *requests, *connections; /* SPEED: what else holds for the offender, or NULL */
 } xl_action_t;
 
+/* Whose requests something is for (class=NAME, class=!NAME). */
+typedef struct {
+    uint32_t id;      /* of the class; 0: of everybody */
+    bool others;      /* of all but its clients */
+    const char *text; /* as written behind class= */
+} xl_class_cond_t;
+
 #define XL_WARN_MAX 8
 #define XL_NO_DELAY UINT64_MAX
 #define XL_STATUS_WORDS 16 /* bits for the HTTP statuses below 1024 */
@@ -75,6 +82,7 @@ typedef struct xl_limit_t {
     bool at_accept;       /* CONNECTIONS, BLOCK: of TCP connections, before anything is read */
 
     xl_action_t exceeded; /* kind XL_ACT_DEFAULT: what XLimitExceeded says */
+    xl_class_cond_t only; /* for clients of a class */
     const void *when;     /* ap_expr, NULL: always */
     const char *when_text;
     const void *cost;     /* ap_expr, NULL: 1 */

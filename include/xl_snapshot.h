@@ -53,7 +53,7 @@ typedef struct {
     const char *allows; /* of what is neither a quota nor a bandwidth */
     uint64_t refused, would_refuse, delayed;
     uint64_t refusing_since_s, suppressed;
-    const char *action, *when, *origin, *source;
+    const char *action, *class, *when, *origin, *source;
 
     bool in_requests;    /* amounts are requests, not bytes */
     uint64_t warn_least; /* lowest percentage of warn=, or XL_ABSENT */

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The configuration: what is accepted, where, and what it comes to (the text of
-# DUMP_XLIMIT); what is refused, with which words and on which line. Every
-# directive and every option of include/*.def occurs among both.
+# The configuration: what is accepted, and what it comes to (the text of
+# DUMP_XLIMIT). Every directive and every option of include/*.def occurs; what is
+# refused is in t/13-malformed.t.
 
 use strict;
 use warnings;
@@ -10,77 +10,8 @@ use warnings;
 use lib 't/lib';
 use Test::More;
 
-use XL::Client qw(fetch);
-use XL::Server;
-use XL::System qw(project slurp spew);
-
-my $s = XL::Server->new(modules => ['setenvif'], ports => 2);
-
-# The directives and options as the module declares them.
-my @directives = map { [/"(<?\w+)", \w+, \w+, (\w+)/] } slurp(project() . '/include/xl_directives.def')
-    =~ /^XL_DIRECTIVE\((.*?,.*?,.*?,.*?),/mg;
-my @options = slurp(project() . '/include/xl_options.def') =~ /^XL_OPTION\((\w+),/mg;
-cmp_ok scalar @directives, '>=', 17, 'the table of directives was read';
-cmp_ok scalar @options,    '>=', 13, 'the table of options was read';
-
-my (%good, %bad); # word => how often it was tried
-
-sub note_words {
-    my ($seen, $text) = @_;
-    $seen->{$_}++ for $text =~ m{(?<!/)(<?\bXLimit\w+)}g;
-    $seen->{"$_="}++ for $text =~ /[\s"](\w+)=/g;
-    $seen->{$_}++ for $text =~ /\s(nodelay)\b/g;
-}
-
-# Runs -t on lines of a file of their own, so that its line numbers are known.
-# A line that begins with "> " is the faulty one; returns its number, too.
-sub try_conf {
-    my ($text, @arguments) = @_;
-    my ($line, $n) = (0, 0);
-    for (split /\n/, $text) { $n++; $line = $n if /^> / }
-    $text =~ s/^> //mg;
-    spew($s->path('conf/own.conf'), $text);
-    my ($exit, $output) = $s->configtest("Include conf/own.conf\n", @arguments);
-    $exit = 'a crash' if !$exit && $output !~ /^Syntax OK$/m;
-    return ($exit, $output, $line);
-}
-
-# A configuration as the label of a test.
-sub label {
-    my ($text) = @_;
-    s/\s*\n\s*/ | /g, s/[^ -~]/?/g, s/^[ |]+|[ |]+$//g for $text;
-    return $text;
-}
-
-sub dump_of {
-    my ($exit, $output) = try_conf($_[0], '-D', 'DUMP_XLIMIT');
-    diag $output if $exit;
-    return $output;
-}
-
-# Not is(index ...): a failure shows what was said instead.
-sub holds {
-    my ($output, $text, $what) = @_;
-    return 1 if ok index($output, $text) >= 0, $what;
-    diag "wanted: $text\ngot:\n$output";
-    return 0;
-}
-
-sub accepts {
-    my ($text, @lines) = @_;
-    note_words(\%good, $text);
-    my $output = dump_of($text);
-    holds($output, $_, label("$text: $_")) for @lines;
-}
-
-sub refuses {
-    my ($text, $message) = @_;
-    my ($exit, $output, $line) = try_conf($text);
-    note_words(\%bad, $text);
-    is $exit, 1, 'refused: ' . label($text);
-    holds($output, $message, "... with the right words");
-    like $output, qr/line $line of \S*own\.conf/, "... and line $line";
-}
+use XL::Conf qw($s @directives @options %good note_words try_conf label dump_of holds accepts refuses);
+use XL::System qw(slurp spew);
 
 # ---- values and options -----------------------------------------------------
 
@@ -167,6 +98,38 @@ accepts 'XLimitSpool 5GB conf',    "\nXLimitSpool 5GB \"" . $s->path('conf') . q
 accepts 'XLimitStateFile none',    qq(\nXLimitStateFile "none"\n), "\nXLimitStateError fresh\n";
 accepts 'XLimitStateFile run/x',   qq(\nXLimitStateFile ") . $s->path('run/x') . qq("\n);
 accepts 'XLimitStateError fail',   "\nXLimitStateError fail\n";
+
+# ---- classes ----------------------------------------------------------------
+
+my $class = "<XLimitClass office>\nXLimitNetwork 10/8 192.0.2.1\nXLimitNetwork 2001:DB8::/32\n</XLimitClass>\n";
+accepts $class, join "\n", '<XLimitClass office>',
+    map { "    XLimitNetwork $_" } qw(10.0.0.0/8 192.0.2.1/32 2001:db8::/32);
+accepts "${class}XLimitQuota all 1GB 30d class=office", 'class=office name=quota-all-30d-office';
+accepts "XLimitUpload client 1MB/s class=!office scope=server\n$class",
+    'mode=enforce class=!office scope=server name=upload-client-not-office';
+accepts "${class}XLimitBandwidth session 1MB/s class=office name=x when=true", 'when="true" class=office name=x';
+accepts "${class}XLimitExempt class=office", '    XLimitExempt class=office';
+accepts "XLimitExempt CLASS=!office\n$class", '    XLimitExempt class=!office';
+spew($s->path('conf/empty.txt'), "# nobody so far\n");
+accepts "<XLimitClass none>\nXLimitNetworkFile conf/empty.txt\n</XLimitClass>",
+    '    XLimitNetworkFile "' . $s->path('conf/empty.txt') . '"';
+
+for (["10/8\n# a comment\n192.0.2.1/24\n", 'line 3: "192.0.2.1/24" is no network: bits are set'],
+    ["10/8 11/8\n", 'line 1: "10/8 11/8" is no network: it holds a blank'],
+    ["\n\nnobody", 'line 3: "nobody" is no network: it does not begin with an address'],
+    ["10/8\0\n", 'it is no text: there is a zero byte in it'])
+{
+    my ($content, $fault) = @$_;
+    spew($s->path('conf/bad.txt'), $content);
+    refuses("<XLimitClass a>\n> XLimitNetworkFile conf/bad.txt\n</XLimitClass>\n",
+        'XLimitNetworkFile: ' . $s->path('conf/bad.txt') . ", $fault");
+}
+spew($s->path("conf/$_.txt"), "# of $_\n172.16.0.0/12\n") for qw(one other);
+my ($exit, $output) = try_conf(join '', map { "<XLimitClass $_>\nXLimitNetworkFile conf/$_.txt\n</XLimitClass>\n" }
+    qw(one other));
+is $exit, 1, 'refused: the same network in the files of two classes';
+holds($output, 'line 2 of ' . $s->path('conf/other.txt') . ': the network 172.16.0.0/12 is in the class "other" and, '
+    . 'on line 2 of ' . $s->path('conf/one.txt') . ', in the class "one"', '... names both places');
 
 # Switched off is checked and dropped; its name is free then.
 unlike dump_of("XLimitQuota all 1GB 30d mode=off\n"), qr/XLimitQuota/, 'mode=off: no limit';
@@ -300,6 +263,7 @@ for (['Europe/Berlin', 'Europe/Berlin'], [':Asia/Tokyo', 'Asia/Tokyo'], ['', 'UT
 
 sub directives_of { return join "\n", map { s/^ +//r } grep { m{^ *<?/?XLimit} } split /\n/, $_[0] }
 
+spew($s->path('conf/home.txt'), "# at home\n\n 192.168/16 # the router's\r\n\tfd00::/8");
 my $lines = directives_of(dump_of(<<'EOF'));
 XLimitQuota all 100GB month day=15 at=04:00 tz=Europe/Berlin slice=1d warn=80,95
 XLimitQuota all 77r day exceeded="redirect https://x.example/%{escape:%{REQUEST_URI}} 301" when="%{HTTP_HOST} == \"q\""
@@ -322,8 +286,19 @@ XLimitExceeded any redirect https://x.example/ 303
 XLimitQuota all 1TB month tz=UTC
 </XLimitAccount>
 XLimitAccount acme
+XLimitExempt class=!office
+XLimitQuota all 5GB day class=office
+XLimitQuota all 5GB day class=!home
+<XLimitClass home>
+XLimitNetwork 2001:DB8:0::/48
+XLimitNetworkFile conf/home.txt
+</XLimitClass>
+<XLimitClass office>
+XLimitNetwork 10/8 192.0.2.1 ::ffff:198.51.100.0/120
+XLimitNetwork 2001:db8::/32
+</XLimitClass>
 EOF
-cmp_ok scalar(split /\n/, $lines), '>=', 24, 'a dump of many lines';
+cmp_ok scalar(split /\n/, $lines), '>=', 36, 'a dump of many lines';
 is directives_of(dump_of("$lines\n")), $lines, 'the dump of a dump is the same';
 
 # ---- places and identities --------------------------------------------------
@@ -371,164 +346,9 @@ holds($dump, "\n  # <$_>\n", "place $_")
     for 'Location /a b', "Location /a b > If %{QUERY_STRING} == 'x>y'", 'Location /a b > Else', 'LocationMatch ^/(b|c)',
     'Directory /srv', 'Directory /srv > Files *.iso';
 
-# ---- contexts ---------------------------------------------------------------
-
-my %sample = (
-    XLimitQuota      => 'all 1GB month',       XLimitBandwidth  => 'session 1MB/s', XLimitExceeded => 'any close',
-    XLimitHeaders    => 'Off',                 XLimitExempt     => 'handler=x',     XLimitInherit  => 'On',
-    XLimitStateFile  => 'none',                XLimitStateError => 'fail',          XLimitMemory   => '1MB',
-    XLimitEngine     => 'async',               XLimitBuffer     => '10kB',          XLimitSpool    => 'off',
-    XLimitUpload     => 'client 1MB/s',        XLimitClientPrefix => '24 56',       XLimitBackendRate => 'On',
-    XLimitAccount    => 'x',                   '<XLimitAccount' => "y>\n</XLimitAccount>",
-    XLimitRequests   => 'client 10/s',         XLimitConnections => 'client 5',
-    XLimitPenalty    => 'client 5/s for=1min', XLimitBlock       => 'when=true',
-    XLimitZone       => 'z key=x',
-);
-my %allowed = (
-    XL_IN_SCOPES => qr/^(?!Limit$|XLimitAccount$)/, XL_IN_ACCOUNTS => qr/^(?!Limit$)/, XL_IN_HOSTS => qr/^VirtualHost$/,
-    XL_IN_SERVER => qr/^(?!)/,
-);
-my %section = (
-    'VirtualHost' => "VirtualHost *:$ports[0]", 'Directory' => 'Directory /srv', 'Location' => 'Location /x',
-    'Files' => 'Files x', 'If' => 'If true', 'Limit' => 'Limit GET',
-    'XLimitAccount' => 'XLimitAccount z',
-);
-my $x = "<XLimitAccount x>\n</XLimitAccount>\n";
-for (@directives) {
-    my ($name, $contexts) = @$_;
-    my $line = "$name " . ($sample{$name} // die "10-config.t has no example of $name\n");
-    is +(try_conf("$line\n$x"))[0], 0, "$name: in server config";
-    for my $in (sort keys %section) {
-        my $around = $in eq 'Limit' ? "<Location />\n%s</Location>\n" : '%s';
-        my ($exit, $output) = try_conf(sprintf("$around$x", "<$section{$in}>\n$line\n</$in>\n"));
-        my $allowed = $in =~ $allowed{$contexts};
-        is !$exit, $allowed, "$name: " . ($allowed ? 'in' : 'not in') . " <$in>" or diag $output;
-        like $output, qr/line [23] of \S*own\.conf:\n$name>? (?:cannot occur|not allowed|makes no sense)/,
-            '... and says so' if !$allowed;
-    }
-}
-
-# ---- malformed --------------------------------------------------------------
-
-# What must be said, in t/conf/malformed.txt.
-my @malformed = map { [/\A(.*)^=> (.*?)\n?\z/ms] } map { s/^#.*\n?//mgr } split /\n\n+/,
-    slurp(project() . '/t/conf/malformed.txt') =~ s/\@PORT\@/$ports[0]/gr;
-@malformed = grep { defined $_->[0] } @malformed;
-refuses(@$_) for @malformed;
-refuses("\n# a comment\n\n> XLimitQuota session 1GB month\n", '"session" is not a key; right would be client, all or');
-refuses("> XLimitExceeded quota redirect /a\x01b\n", 'is not a URL to redirect to: it holds a control character');
-cmp_ok scalar @malformed, '>=', 160, scalar(@malformed) . ' malformed configurations';
-
-# What the contract names for later is unknown until it works.
-for (qw(XLimitFlush XLimitEventLog
-    XLimitCluster XLimitStatusWrite CBandLimit))
-{
-    refuses("> $_ all 1", "Invalid command '$_'");
-}
-
-# The same name is no trouble where the counters differ.
-for (split /^--\n/m, <<"EOF") {
-XLimitQuota all 1GB day
-<Location /x>
-    XLimitQuota all 1GB day
-</Location>
---
-<VirtualHost *:$ports[0]>
-    ServerName a
-    XLimitQuota all 1GB day
-</VirtualHost>
-<VirtualHost *:$ports[0]>
-    ServerName b
-    XLimitQuota all 1GB day
-</VirtualHost>
---
-XLimitQuota all 1GB day
-<VirtualHost *:$ports[0]>
-    ServerName a
-    XLimitInherit Off
-    XLimitQuota all 2GB day
-</VirtualHost>
---
-XLimitQuota all 1GB day
-XLimitQuota all 1000r day
-XLimitQuota all 1GB week
-XLimitBandwidth all 1MB/s
-XLimitBandwidth session 1MB/s
-XLimitBandwidth client 1MB/s
-XLimitUpload all 1MB/s
-XLimitUpload session 1MB/s
-XLimitUpload client 1MB/s
-EOF
-    my ($exit, $output) = try_conf($_);
-    is $exit, 0, 'no clash: ' . label($_) or diag $output;
-}
-
-# ---- .htaccess --------------------------------------------------------------
-
-my %htaccess = (
-    good => <<'EOF',
-XLimitQuota all 1GB day exceeded="status 429" when="%{HTTP_HOST} != 'x'"
-XLimitBandwidth session 10MB/s
-XLimitUpload all 10MB/s
-XLimitExceeded any close
-XLimitHeaders Off
-XLimitBackendRate Off
-XLimitExempt handler=x
-<Files nothing>
-    XLimitInherit Off
-</Files>
-EOF
-    value      => "\nXLimitQuota all 1XB day\n",
-    twice      => "XLimitQuota all 1GB day\nXLimitQuota all 2GB day\n",
-    scope      => "XLimitQuota all 1GB day scope=server\n",
-    engine     => "XLimitMemory 1MB\n",
-    account    => "XLimitAccount x\n",
-    section    => "<XLimitAccount x>\n</XLimitAccount>\n",
-    prefix     => "XLimitClientPrefix 24 56\n",
-    restricted => qq(XLimitExempt when="file('/etc/passwd') =~ /root/"\n),
-    forbidden  => "XLimitQuota all 1GB day\n",
-);
-my %log = (
-    value      => '.htaccess: XLimitQuota: "1XB" is not a size: unknown unit',
-    twice      => 'called "quota-all-day" too',
-    scope      => '.htaccess: XLimitQuota: scope=server is for the server\'s configuration, not for .htaccess',
-    engine     => '.htaccess: XLimitMemory not allowed here',
-    account    => '.htaccess: XLimitAccount not allowed here',
-    section    => '.htaccess: <XLimitAccount not allowed here',
-    prefix     => '.htaccess: XLimitClientPrefix not allowed here',
-    restricted => 'is no expression: ',
-    forbidden  => '.htaccess: XLimitQuota not allowed here',
-);
-my $root = $s->path('htdocs');
-$s->conf(<<"EOF");
-<Directory "$root">
-    AllowOverride Limit
-</Directory>
-<Directory "$root/forbidden">
-    AllowOverride FileInfo
-</Directory>
-EOF
-for (keys %htaccess) {
-    $s->file("$_/x.txt", 10);
-    spew("$root/$_/.htaccess", $htaccess{$_});
-}
-$s->start;
-is fetch($s->port, '/good/x.txt')->{status}, 200, '.htaccess: limits are accepted';
-for (sort keys %log) {
-    is fetch($s->port, "/$_/x.txt")->{status}, 500, ".htaccess: $_ is refused";
-    holds(slurp($s->path('logs/error')), $log{$_}, '... and the log says why');
-}
-$s->stop;
-
 # ---- nothing was forgotten --------------------------------------------------
 
-for (map { $_->[0] } @directives) {
-    ok $good{$_}, "a good $_";
-    ok $bad{$_}, "a malformed $_";
-}
-for (map { /nodelay/ ? $_ : "$_=" } @options) {
-    ok $good{$_} || $good{ ucfirst } || $good{ uc() }, "a good $_";
-    ok $bad{$_}, "a malformed $_";
-}
+ok $good{$_}, "a good $_" for map { $_->[0] } @directives;
+ok $good{$_} || $good{ ucfirst() } || $good{ uc() }, "a good $_" for @options;
 
 done_testing;

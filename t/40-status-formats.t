@@ -36,6 +36,9 @@ RemoteIPInternalProxy 127.0.0.1
     AllowOverride Limit
 </Directory>
 XLimitQuota all 1GB month name=shared scope=server
+<XLimitClass office>
+    XLimitNetwork 192.0.2.0/24 2001:db8::/32
+</XLimitClass>
 <XLimitAccount acme>
     XLimitBandwidth client 50MB/s
 </XLimitAccount>
@@ -47,7 +50,7 @@ XLimitQuota all 1GB month name=shared scope=server
 </VirtualHost>
 <VirtualHost 127.0.0.1:@PORT2@>
     ServerName pace.example
-    XLimitBandwidth session 1000kbit/s name=line
+    XLimitBandwidth session 1000kbit/s name=line class=!office
     XLimitUpload all 5MB/s burst=1MB
 </VirtualHost>
 CONF
@@ -161,6 +164,11 @@ subtest 'clients, uploads and accounts' => sub {
     is(through($json, 'jq', '-c', '[.vhosts[] | .account]'), qq([null,"acme",null]\n), 'the account of each host');
     is(through($json, 'jq', '-c', '.server | [.keys_used, .keys_capacity >= 1024, .keys_evicted]'), "[1,true,0]\n",
         'one client is known');
+    my $config = get('/status?json&view=config')->{body};
+    is(through($config, 'jq', '-c', '[.limits[] | select(.class).class]'), qq(["!office"]\n),
+        'whose requests a limit is for');
+    is(through($config, 'jq', '-r', '.settings[] | select(.name == "XLimitClass office").value'), "2 networks\n",
+        'and how many networks that class has');
     like(get('/status')->{body}, qr{<caption>Uploads</caption>}, 'uploads are a table of the page');
     is(through(get('/status?json&name=quota')->{body}, 'jq', '-c', '[.limits[] | .name]'), qq(["daily","hits"]\n),
         'name= of a host keeps what is its alone');

@@ -6,6 +6,7 @@
  * lives with the connection, and is settled when that ends.
  * Runs in the thread that takes the connection up; nobody locks.
  */
+#include "xl_classes.h"
 #include "xl_conn.h"
 
 #include "http_connection.h"
@@ -19,15 +20,19 @@ typedef struct {
     size_t n;
 } accepted_t;
 
-static bool collect(xl_applied_t *a, const conn_rec *c, const xl_dir_conf_t *conf, xl_limit_t *limit, xl_now_t now)
+static bool is_of_class(const conn_rec *c, const xl_class_cond_t *cond)
+{
+    return !cond->id || (xl_class_find(c->client_addr) == cond->id) != cond->others;
+}
+
+static bool collect(xl_applied_t *a, const conn_rec *c, const xl_dir_conf_t *conf, xl_limit_t *limit)
 {
     *a = (xl_applied_t){ .limit = limit, .pin = { .cell = XL_NO_CELL }, .cost = 1 };
-    if (!limit->at_accept || !(a->entry = xl_segment_entry(limit, c->base_server)))
+    if (!limit->at_accept || !is_of_class(c, &limit->only) || !(a->entry = xl_segment_entry(limit, c->base_server)))
         return false;
     if (limit->key == XL_KEY_CLIENT && !xl_keys_find_client(c, limit, a->entry, &a->table, &a->key))
         return false;
     a->action = xl_config_action(conf, limit);
-    (void)now;
     return true;
 }
 
@@ -69,7 +74,7 @@ bool xl_accept(conn_rec *c)
     accepted = apr_pcalloc(c->pool, sizeof(*accepted));
     accepted->list = apr_palloc(c->pool, (size_t)conf->limits->nelts * sizeof(*accepted->list));
     for (int i = 0; i < conf->limits->nelts; i++)
-        if (collect(&accepted->list[accepted->n], c, conf, APR_ARRAY_IDX(conf->limits, i, xl_limit_t *), now))
+        if (collect(&accepted->list[accepted->n], c, conf, APR_ARRAY_IDX(conf->limits, i, xl_limit_t *)))
             accepted->n++;
     verdict = xl_decide(accepted->list, accepted->n, &here, now);
     count(accepted);

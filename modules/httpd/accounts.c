@@ -47,85 +47,21 @@ const char *xl_command_account(const cmd_parms *cmd)
     return cmd->override == XL_IN_ACCOUNT ? cmd->path : NULL;
 }
 
-/* "XLimitQuota, XLimitBandwidth, ..." */
-static const char *known_directives(apr_pool_t *p)
-{
-    const char *list = NULL;
-    const command_rec *known;
-
-    for (known = xl_commands; known->name; known++)
-        if (known->req_override & XL_IN_ACCOUNT)
-            list = list ? apr_pstrcat(p, list, ", ", known->name, NULL) : known->name;
-    return list;
-}
-
-static bool may_stand_in_account(const ap_directive_t *directive)
-{
-    const command_rec *known;
-
-    for (known = xl_commands; known->name; known++)
-        if (!ap_cstr_casecmp(known->name, directive->directive))
-            return known->req_override & XL_IN_ACCOUNT;
-    return false;
-}
-
-/* httpd would say no more than that it is not allowed there. */
-static const char *check_content(cmd_parms *cmd, const char *name)
-{
-    const ap_directive_t *inner;
-
-    for (inner = cmd->directive->first_child; inner; inner = inner->next) {
-        if (may_stand_in_account(inner))
-            continue;
-        cmd->err_directive = inner;
-        return apr_psprintf(cmd->pool, "%s%s makes no sense in <XLimitAccount %s>; right there would be %s",
-                            inner->directive, *inner->directive == '<' ? ">" : "", name,
-                            known_directives(cmd->pool));
-    }
-    return NULL;
-}
-
-static const char *read_content(cmd_parms *cmd, const char *name, xl_dir_conf_t **conf)
-{
-    ap_conf_vector_t *section = ap_create_per_dir_config(cmd->pool);
-    int override = cmd->override;
-    char *path = cmd->path;
-    const char *error;
-
-    cmd->path = apr_pstrdup(cmd->pool, name);
-    cmd->override = XL_IN_ACCOUNT;
-    *conf = ap_set_config_vectors(cmd->server, section, cmd->path, &xlimit_module, cmd->pool);
-    error = ap_walk_config(cmd->directive->first_child, cmd, section);
-    cmd->path = path;
-    cmd->override = override;
-    return error;
-}
-
 const char *xl_open_account(cmd_parms *cmd, void *dir, const char *args)
 {
-    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY), *end = ap_strrchr_c(args, '>'), *name, *more;
+    const char *name, *error = xl_section_name(cmd, args, "an account", &name);
     xl_account_t account = {.file = cmd->directive->filename, .line = cmd->directive->line_num};
     const xl_account_t *other;
 
     (void)dir;
     if (error)
         return error;
-    if (!end)
-        return xl_command_error(cmd, "the closing > is missing; right would be: <XLimitAccount NAME>");
-    args = apr_pstrmemdup(cmd->pool, args, (apr_size_t)(end - args));
-    if ((error = xl_command_word(cmd, &args, &name)) || (error = xl_command_word(cmd, &args, &more)))
-        return error;
-    if (!name || more)
-        return xl_command_error(cmd, "%s; right would be: <XLimitAccount NAME>",
-                                name ? "an account has one name" : "the name is missing");
-    error = xl_command_name_fault(name);
-    if (error)
-        return xl_command_error(cmd, "\"%s\" is no name of an account: %s", name, error);
     other = find(name);
     if (other)
         return xl_command_error(cmd, "the account \"%s\" has its section on line %d of %s already; write all of its "
                                      "limits there", name, other->line, other->file);
-    if ((error = check_content(cmd, name)) || (error = read_content(cmd, name, &account.conf)))
+    error = xl_section_content(cmd, XL_IN_ACCOUNT, name, &account.conf);
+    if (error)
         return error;
     account.name = name;
     APR_ARRAY_PUSH(accounts, xl_account_t) = account;

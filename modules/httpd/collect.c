@@ -6,6 +6,7 @@
  * Runs in the request's own thread; nobody locks.
  */
 #include "mod_xlimit.h"
+#include "xl_classes.h"
 #include "xl_conn.h"
 
 #include "ap_expr.h"
@@ -51,6 +52,13 @@ static const char *handler_of(request_rec *r)
     return error ? NULL : handler;
 }
 
+static bool spares(request_rec *r, const xl_exempt_t *exempt, const char *handler)
+{
+    if (exempt->clients.id)
+        return xl_class_holds(r, &exempt->clients);
+    return exempt->handler ? handler && !strcmp(handler, exempt->handler) : holds(r, exempt->when, false);
+}
+
 static bool is_exempt(request_rec *r, const xl_dir_conf_t *conf)
 {
     const char *handler = handler_of(r);
@@ -59,12 +67,9 @@ static bool is_exempt(request_rec *r, const xl_dir_conf_t *conf)
         return true;
     if (handler && (!strcmp(handler, XLIMIT_STATUS_HANDLER) || !strcmp(handler, "server-status")))
         return true;
-    for (int i = 0; conf->exempts && i < conf->exempts->nelts; i++) {
-        const xl_exempt_t *exempt = &APR_ARRAY_IDX(conf->exempts, i, xl_exempt_t);
-
-        if (exempt->handler ? handler && !strcmp(handler, exempt->handler) : holds(r, exempt->when, false))
+    for (int i = 0; conf->exempts && i < conf->exempts->nelts; i++)
+        if (spares(r, &APR_ARRAY_IDX(conf->exempts, i, xl_exempt_t), handler))
             return true;
-    }
     return false;
 }
 
@@ -155,7 +160,7 @@ static void collect_part(xl_request_t *xr, request_rec *r, size_t of, const xl_l
 static bool takes_part(request_rec *r, const xl_limit_t *limit)
 {
     return !limit->at_accept && (limit->dimension != XL_DIM_UPLOAD || ap_request_has_body(r))
-           && holds(r, limit->when, true);
+           && xl_class_holds(r, &limit->only) && holds(r, limit->when, true);
 }
 
 /* Fills in a place of the list; false: the request does not meet the limit after all. */

@@ -7,6 +7,7 @@
  * the server at hand; nothing else is touched. Configuration time, one thread;
  * .htaccess at a request, in that request's pool.
  */
+#include "xl_classes.h"
 #include "xl_commands.h"
 
 #include "apr_lib.h"
@@ -223,7 +224,7 @@ static const char *xl_set_headers(cmd_parms *cmd, void *dir, const char *arg)
 
 static const char *xl_set_exempt(cmd_parms *cmd, void *dir, const char *args)
 {
-    static const char form[] = "right would be when=\"expr\" or handler=NAME";
+    static const char form[] = "right would be class=NAME, when=\"expr\" or handler=NAME";
     xl_dir_conf_t *conf = dir;
     const char *error = xl_command_in_scope(cmd, conf), *word, *more;
     xl_exempt_t exempt = {0};
@@ -234,7 +235,11 @@ static const char *xl_set_exempt(cmd_parms *cmd, void *dir, const char *args)
         return xl_command_error(cmd, "nobody is named; %s", form);
     if (more)
         return xl_command_error(cmd, "\"%s\" is one too many; %s, one to a line", more, form);
-    if (!ap_cstr_casecmpn(word, "when=", 5)) {
+    if (!ap_cstr_casecmpn(word, "class=", 6)) {
+        error = xl_class_parse(cmd, word + 6, &exempt.clients);
+        if (error)
+            return error;
+    } else if (!ap_cstr_casecmpn(word, "when=", 5)) {
         exempt.when_text = word + 5;
         error = xl_command_expr(cmd, exempt.when_text, 0, &exempt.when);
         if (error)

@@ -7,6 +7,7 @@
  * inner scope says nothing. The lists are written while configuration files are
  * read and read-only from then on; no lock.
  */
+#include "xl_classes.h"
 #include "xl_commands.h"
 
 #include "apr_hash.h"
@@ -180,6 +181,7 @@ void xl_config_reset(apr_pool_t *pconf)
     xl_accounts_reset(pconf);
     xl_keyzones_reset(pconf);
     xl_actions_reset();
+    xl_classes_reset(pconf);
     xl_zones_reset(pconf);
 }
 
@@ -395,14 +397,15 @@ static void warn_of_zone(void)
 
 int xl_config_check(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_server)
 {
-    int accounts, names, zones;
+    int classes, accounts, names, zones;
 
     identify(pconf, ptemp, main_server);
     warn_of_zone();
+    classes = xl_classes_check(pconf, ptemp);
     accounts = xl_accounts_apply(pconf, main_server);
     names = check_names(ptemp, main_server);
     zones = xl_keyzones_resolve();
     if (zones == OK && !xl_keyspace_check())
         zones = HTTP_INTERNAL_SERVER_ERROR;
-    return accounts != OK ? accounts : names != OK ? names : zones;
+    return classes != OK ? classes : accounts != OK ? accounts : names != OK ? names : zones;
 }

@@ -8,9 +8,12 @@
 #include "xl_status.h"
 
 #include "mod_xlimit.h"
+#include "xl_classes.h"
 #include "xl_config.h"
 #include "xl_conn.h"
+#include "xl_networks.h"
 #include "xl_segment.h"
+#include "xl_text.h"
 
 #include "apr_strings.h"
 #include "http_core.h"
@@ -125,7 +128,7 @@ static void fill_quota(const fill_t *fill, xl_snap_limit_t *row, const xl_limit_
 {
     row->in_requests = limit->unit == XL_UNIT_REQUESTS;
     row->amount = limit->amount;
-    row->period = xl_config_period_text(fill->pool, &limit->period);
+    row->period = xl_text_period(fill->pool, &limit->period);
     row->slice_s = limit->slice_ms ? limit->slice_ms / 1000 : XL_ABSENT;
     row->warn = warn_text(fill->pool, limit);
     row->warn_least = limit->warns ? limit->warn[0] : XL_ABSENT;
@@ -196,6 +199,7 @@ static void fill_limit(fill_t *fill, const xl_registered_t *r, size_t vhost_row,
     row->dimension = xl_snapshot_dimension(limit->dimension);
     row->key = limit->key == XL_KEY_ZONE ? limit->zone : xl_snapshot_key(limit->key);
     row->mode = xl_snapshot_mode(limit->mode);
+    row->class = limit->only.text;
     row->when = limit->when ? limit->when_text : NULL;
     row->origin = "config";
     row->source = apr_psprintf(fill->pool, "%s:%d", limit->file, limit->line);
@@ -208,9 +212,9 @@ static void fill_limit(fill_t *fill, const xl_registered_t *r, size_t vhost_row,
     else if (paces(limit->dimension))
         fill_rate(row, limit);
     else
-        row->allows = xl_config_allows(fill->pool, limit);
+        row->allows = xl_text_allows(fill->pool, limit);
     if (!paces(limit->dimension))
-        row->action = xl_config_action_text(fill->pool, xl_config_action(resolved(fill, r, s), limit));
+        row->action = xl_text_action(fill->pool, xl_config_action(resolved(fill, r, s), limit));
     if (entry)
         fill_counters(fill, row, entry, limit->dimension);
 }
@@ -358,12 +362,26 @@ static const char *size_or(apr_pool_t *p, uint64_t bytes, const char *otherwise)
     return bytes ? apr_pstrdup(p, xl_units_print_bytes(buf, sizeof(buf), bytes, XL_UNITS_SI)) : otherwise;
 }
 
+static void fill_classes(const fill_t *fill, xl_snap_setting_t *rows)
+{
+    const apr_array_header_t *classes = xl_config_classes();
+    int i;
+
+    for (i = 0; i < classes->nelts; i++)
+        rows[i] = (xl_snap_setting_t){
+            apr_pstrcat(fill->pool, "XLimitClass ", APR_ARRAY_IDX(classes, i, xl_class_t).name, NULL),
+            apr_psprintf(fill->pool, "%" APR_SIZE_T_FMT " networks", xl_networks_count((uint32_t)i + 1)),
+            "a class of clients: networks that it has now, those from files included"
+        };
+}
+
 static void fill_settings(const fill_t *fill, xl_rows_t *rows)
 {
     static const char *const engines[] = { "auto", "async", "blocking" };
     const xl_engine_conf_t *engine = xl_config_server(fill->main_server)->engine;
     apr_pool_t *p = fill->pool;
-    xl_snap_setting_t *settings = apr_palloc(p, 6 * sizeof(*settings));
+    size_t n = 6, classes = (size_t)xl_config_classes()->nelts;
+    xl_snap_setting_t *settings = apr_palloc(p, (n + classes) * sizeof(*settings));
     const char *spool = size_or(p, engine->spool_bytes, "off");
 
     if (engine->spool_bytes && engine->spool_dir)
@@ -378,7 +396,8 @@ static void fill_settings(const fill_t *fill, xl_rows_t *rows)
     settings[4] = (xl_snap_setting_t){ "XLimitBuffer", size_or(p, engine->buffer_bytes, "0 B"),
                                        "most memory for one paced response that is not a file" };
     settings[5] = (xl_snap_setting_t){ "XLimitSpool", spool, "most disk for what is over the buffers" };
-    *rows = (xl_rows_t){ settings, 6 };
+    fill_classes(fill, settings + n);
+    *rows = (xl_rows_t){ settings, n + classes };
 }
 
 static void add_table(xl_snap_server_t *server, const xl_table_t *table)

@@ -40,7 +40,7 @@ static void cut(uint8_t *address, size_t size, int bits)
 }
 
 /* One of IPv4 inside IPv6 is IPv4. */
-bool xl_keys_address(const apr_sockaddr_t *sa, const server_rec *s, xl_address_t *address)
+bool xl_keys_address(const apr_sockaddr_t *sa, const server_rec *s, xl_client_address_t *address)
 {
     const uint8_t *bytes;
 
@@ -66,7 +66,7 @@ bool xl_keys_address(const apr_sockaddr_t *sa, const server_rec *s, xl_address_t
     return true;
 }
 
-const char *xl_keys_address_text(apr_pool_t *p, const xl_address_t *address)
+const char *xl_keys_address_text(apr_pool_t *p, const xl_client_address_t *address)
 {
     const uint8_t *b = address->bytes;
     char text[48];
@@ -81,7 +81,7 @@ const char *xl_keys_address_text(apr_pool_t *p, const xl_address_t *address)
 }
 
 /* Text that needs no work where all of an IPv4 address counts. */
-static const char *label_of(const request_rec *r, const xl_address_t *address)
+static const char *label_of(const request_rec *r, const xl_client_address_t *address)
 {
     return address->family == 4 && address->bits == 32 ? r->useragent_ip : xl_keys_address_text(r->pool, address);
 }
@@ -133,7 +133,7 @@ static const value_t *value_of(xl_request_t *xr, request_rec *r, const xl_keyzon
 
 /* ---- the key of a request in a limit ------------------------------------ */
 
-static void fill_address(hashed_t *hashed, const xl_address_t *address)
+static void fill_address(hashed_t *hashed, const xl_client_address_t *address)
 {
     memcpy(hashed->value, address->bytes, sizeof(address->bytes));
     hashed->family = address->family;
@@ -143,7 +143,7 @@ static void fill_address(hashed_t *hashed, const xl_address_t *address)
 static bool fill(hashed_t *hashed, xl_request_t *xr, request_rec *r, const xl_limit_t *limit, xl_table_key_t *key)
 {
     const value_t *value;
-    xl_address_t address;
+    xl_client_address_t address;
 
     switch (limit->key) {
     case XL_KEY_CLIENT:
@@ -189,7 +189,7 @@ bool xl_keys_find_client(const conn_rec *c, const xl_limit_t *limit, const xl_en
                          xl_table_key_t *key)
 {
     hashed_t hashed = { .salt = 0 };
-    xl_address_t address;
+    xl_client_address_t address;
 
     if (!xl_keys_address(c->client_addr, c->base_server, &address))
         return false;

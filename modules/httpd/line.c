@@ -50,8 +50,8 @@ const char *xl_line_key(xl_line_t *line, const char *word, bool session)
     return xl_command_runtime(line->cmd) ? xl_keyzones_use(line->cmd, line->limit) : NULL;
 }
 
-/* Made from dimension, key and period: the same line has the same name, and
- * with it its counter, after every restart. */
+/* Made from dimension, key, period and class: the same line has the same name,
+ * and with it its counter, after every restart. */
 static const char *default_name(const xl_line_t *line)
 {
     static const char *const dimensions[XL_DIMS] = {
@@ -60,16 +60,20 @@ static const char *default_name(const xl_line_t *line)
         [XL_DIM_BLOCK] = "block",
     };
     const char *name = dimensions[line->limit->dimension];
+    const xl_class_cond_t *only = &line->limit->only;
     apr_pool_t *p = line->cmd->pool;
     char *period;
 
     if (line->key)
         name = apr_pstrcat(p, name, "-", line->key, NULL);
-    if (!line->period)
-        return name;
-    period = apr_pstrdup(p, line->period);
-    ap_str_tolower(period);
-    return apr_pstrcat(p, name, "-", period, line->limit->unit == XL_UNIT_REQUESTS ? "-requests" : NULL, NULL);
+    if (line->period) {
+        period = apr_pstrdup(p, line->period);
+        ap_str_tolower(period);
+        name = apr_pstrcat(p, name, "-", period, line->limit->unit == XL_UNIT_REQUESTS ? "-requests" : NULL, NULL);
+    }
+    if (only->id)
+        name = apr_pstrcat(p, name, only->others ? "-not-" : "-", only->text + only->others, NULL);
+    return name;
 }
 
 /* Another limit of the same section that has its name, or NULL. */

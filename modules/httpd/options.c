@@ -5,6 +5,7 @@
  * there twice, is an error. What contradicts what is limits.c's affair.
  */
 #include "xl_line.h"
+#include "xl_classes.h"
 
 #include "apr_lib.h"
 #include "apr_strings.h"
@@ -51,6 +52,11 @@ static const char *read_when(xl_line_t *line, const char *value)
     line->limit->when = expr;
     line->limit->when_text = value;
     return error;
+}
+
+static const char *read_class(xl_line_t *line, const char *value)
+{
+    return xl_class_parse(line->cmd, value, &line->limit->only);
 }
 
 static const char *read_scope(xl_line_t *line, const char *value)

@@ -100,6 +100,7 @@ static int sample(const xl_query_t *query)
     limits[3].in_requests = true;
     limits[3].mode = "dry-run";
     limits[4].place = "Location /iso";
+    limits[5].class = "!office";
     limits[7].account = "acme";
     limits[7].place = "XLimitAccount acme";
     limits[8].dimension = "upload";

@@ -151,13 +151,19 @@ static void check_absent(void)
 {
     xl_snap_server_t server = { .keys_used = XL_ABSENT };
     xl_snap_vhost_t vhost = { .vhost = "a:80" };
+    xl_snap_limit_t limit = { .name = "a" };
     const xl_field_t *keys = xl_field_find(XL_SHEET_SERVER, "keys_used");
     const xl_field_t *account = xl_field_find(XL_SHEET_VHOSTS, "account");
+    const xl_field_t *class = xl_field_find(XL_SHEET_LIMITS, "class");
 
     ok(keys && !xl_field_present(keys, &server) && (keys->show & XL_SHOW_MAYBE), "keys_used without a table");
     ok(account && !xl_field_present(account, &vhost) && (account->show & XL_SHOW_MAYBE), "a host without account");
     vhost.account = "acme";
     ok(account && xl_field_present(account, &vhost), "a host with one");
+    ok(class && !xl_field_present(class, &limit), "a limit of every class");
+    limit.class = "!office";
+    ok(class && xl_field_present(class, &limit), "a limit of one");
+    is_str(class ? xl_field_text(class, &limit) : NULL, "!office", "... as it is written");
     ok(!(xl_field_find(XL_SHEET_VHOSTS, "vhost")->show & XL_SHOW_MAYBE), "no host without a name");
 }
 
