@@ -171,8 +171,19 @@ static unsigned grant_wishes(const apr_array_header_t *wishes)
 
 /* ---- start ---- */
 
-/* A holder that is killed leaves a POSIX semaphore taken for ever; fcntl and
- * flock hand over unfairly, which rare structure changes can bear. */
+/* fcntl and flock hand over unfairly, and each takes an open file for each of the
+ * mutexes: who does not wait long for them can live with that. */
+static void warn_of_mechanism(apr_global_mutex_t *mutex, server_rec *s)
+{
+    apr_lockmech_e mechanism = apr_global_mutex_mech(mutex);
+
+    if (mechanism == APR_LOCK_FCNTL || mechanism == APR_LOCK_FLOCK)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(209): the mutex is of the mechanism \"%s\", which lets one "
+                     "process wait while others go by; better would be \"Mutex pthread " XL_MUTEX_TYPE "\" or sysvsem",
+                     apr_global_mutex_name(mutex));
+}
+
+/* A holder that is killed leaves a POSIX semaphore taken for ever. */
 static bool mutex_create(apr_global_mutex_t **mutex, apr_pool_t *p, server_rec *s)
 {
     apr_status_t rv = ap_global_mutex_create(mutex, NULL, XL_MUTEX_TYPE, NULL, s, p, 0);
@@ -192,8 +203,11 @@ static bool mutex_create(apr_global_mutex_t **mutex, apr_pool_t *p, server_rec *
 
 static bool open_cold(apr_pool_t *ptemp, server_rec *s, const xl_segment_need_t *need)
 {
-    if (!segment->mutex && !mutex_create(&segment->mutex, s->process->pool, s))
-        return false;
+    if (!segment->mutex) {
+        if (!mutex_create(&segment->mutex, s->process->pool, s))
+            return false;
+        warn_of_mechanism(segment->mutex, s);
+    }
     return xl_segment_start(segment, need, ptemp, s);
 }
 
