@@ -41,6 +41,8 @@ typedef struct load_group_t {
     int64_t range_bytes; /* each request asks for so much, 0: for all */
     int64_t size_bytes;  /* of what is uploaded, or of the file that ranges wander through */
     bool chunked;        /* the upload's framing */
+    uint64_t keys;       /* requests carry one of so many values of X-Key in turn; 0: none */
+    uint64_t key;        /* of the next one */
     bool tls;
     double rate_bps;   /* what is asked of the server: the line for ahead and behind; 0: none */
     int64_t young_ns;  /* how long ahead and behind are looked at */

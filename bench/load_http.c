@@ -51,6 +51,9 @@ void load_http_request(load_conn_t *conn)
         n += snprintf(head + n, size - (size_t)n, "Range: bytes=%lld-%lld\r\n", (long long)from,
                       (long long)(from + g->range_bytes - 1));
     }
+    if (g->keys) {
+        n += snprintf(head + n, size - (size_t)n, "X-Key: key-%llu\r\n", (unsigned long long)(g->key++ % g->keys));
+    }
     if (g->again != AGAIN_KEEP) {
         n += snprintf(head + n, size - (size_t)n, "Connection: close\r\n");
     }

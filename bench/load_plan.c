@@ -122,6 +122,8 @@ static bool set_number(load_group_t *g, const char *key, const char *value)
         g->to.sin_port = htons((uint16_t)number(key, value));
     } else if (!strcmp(key, "froms")) {
         g->froms = (unsigned)number(key, value);
+    } else if (!strcmp(key, "keys")) {
+        g->keys = (uint64_t)number(key, value);
     } else if (!strcmp(key, "read")) {
         g->read_bps = (int64_t)number(key, value);
     } else if (!strcmp(key, "rcvbuf")) {

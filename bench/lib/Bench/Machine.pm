@@ -14,7 +14,7 @@ use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC);
 
 use XL::System qw(slurp);
 
-our @EXPORT_OK = qw(between look memory raise_open_files syscalls weather);
+our @EXPORT_OK = qw(between look memory raise_open_files shared syscalls weather);
 
 # As many as the kernel lets this process and its children have, at most $files.
 sub raise_open_files {
@@ -41,6 +41,13 @@ sub memory {
     my (@pids) = @_;
     return 1024 * sum0(map { (eval { slurp("/proc/$_/smaps_rollup") } // '') =~ /^Private_(?:Clean|Dirty):\s+(\d+)/mg }
         @pids);
+}
+
+# Bytes of shared memory that one of these processes has touched: the most of all.
+sub shared {
+    my (@pids) = @_;
+    my @sums = map { 1024 * sum0((eval { slurp("/proc/$_/status") } // '') =~ /^RssShmem:\s+(\d+)/mg) } @pids;
+    return (sort { $b <=> $a } @sums, 0)[0];
 }
 
 # Per second between two looks: cores, switches.

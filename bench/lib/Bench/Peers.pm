@@ -39,7 +39,7 @@ sub knows {
 # nginx with these lines in its server block. Options: workers, tls.
 sub nginx {
     my (%option) = @_;
-    my $self = Bench::Peers::Other->new(name => 'nginx', workers => 1, conf => '', %option);
+    my $self = Bench::Peers::Other->new(name => 'nginx', workers => 1, conf => '', http => '', %option);
     my $host = wire()->{host};
     my $tls = $self->{tls} ? "listen $host:$self->{tls_port} ssl backlog=511;\n"
         . sprintf("ssl_certificate %s; ssl_certificate_key %s; ssl_session_cache off;", certificate()) : '';
@@ -52,7 +52,7 @@ http {
     access_log logs/access; sendfile on; tcp_nopush on; keepalive_timeout 15; keepalive_requests 1000000;
     client_body_temp_path run/body; proxy_temp_path run/proxy; fastcgi_temp_path run/fastcgi;
     uwsgi_temp_path run/uwsgi; scgi_temp_path run/scgi; client_max_body_size 0;
-    default_type application/octet-stream;
+    default_type application/octet-stream; $self->{http}
     server { listen $host:$self->{port} backlog=511; $tls root $self->{docroot}; $self->{conf} }
 }
 EOT
