@@ -26,6 +26,13 @@ my @places = qw(rate login quota pace slow once crowd);
 my $s = XL::Server->new(ports => 5, factor => 20, modules => ['remoteip'], conf => status_conf() . <<'CONF');
 RemoteIPHeader X-Client
 RemoteIPInternalProxy 127.0.0.1
+<Location /shown>
+    SetHandler xlimit-status
+    <RequireAll>
+        Require ip 192.0.2.0/24
+        Require expr "%{QUERY_STRING} !~ /clients|%/"
+    </RequireAll>
+</Location>
 XLimitZone apikey key="%{req_novary:X-Api-Key}" entries=1000
 XLimitZone crowd key="%{QUERY_STRING}" entries=1
 <Location /rate>
@@ -287,6 +294,13 @@ subtest 'nobody is named where it would be kept' => sub {
     like(page($s, 'auto&view=accounts'), qr/^XLimitAccount1Requests: 5\n/m, 'accounts, too');
     unlike(page($s, $_), qr/192\.0\.2|2001:db8/, "?$_ names none")
         for 'json', 'html', 'json&view=zones', 'xml&view=vhosts';
+};
+
+subtest 'a view that is kept back' => sub {
+    my %far = (keep => 1, headers => { 'X-Client' => '192.0.2.99' });
+    is(fetch($s->port, "/shown?$_", %far)->{status}, 200, "?$_ is shown to others") for '', 'view=zones&json', 'top=3';
+    is(fetch($s->port, "/shown?$_", %far)->{status}, 403, "?$_ is not")
+        for 'view=clients', 'view=%63lients', '%76iew=clients';
 };
 
 $s->stop;

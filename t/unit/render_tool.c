@@ -72,6 +72,7 @@ static xl_snap_limit_t count_of(const char *dimension, const char *name, const c
     limit.refused = 1207;
     limit.would_refuse = 0;
     limit.action = "status 429";
+    limit.warn_least = XL_ABSENT;
     return limit;
 }
 
