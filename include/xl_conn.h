@@ -209,6 +209,17 @@ const char *xl_keys_address_text(apr_pool_t *p, const xl_client_address_t *addre
  * a speed answer. */
 typedef enum { XL_SALT_NONE, XL_SALT_SPEED, XL_SALT_REQUESTS, XL_SALT_CONNECTIONS } xl_salt_e;
 
+/* What a cell is known by: the entry of its limit, and which of these it is. */
+#define XL_OWNER_INDEX ((UINT32_C(1) << 28) - 1)
+static inline uint32_t xl_owner_of(uint32_t index, xl_salt_e salt)
+{
+    return (index & XL_OWNER_INDEX) | (uint32_t)salt << 28;
+}
+static inline xl_salt_e xl_owner_salt(uint32_t owner)
+{
+    return (xl_salt_e)(owner >> 28 & 3);
+}
+
 /* Its key, and the table where its counter is (NULL: there is none). false: it has no key there, and is not limited. */
 bool xl_keys_find(xl_request_t *xr, request_rec *r, const xl_limit_t *limit, const xl_entry_t *entry, xl_salt_e salt,
                   xl_table_t **table, xl_table_key_t *key);

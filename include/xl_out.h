@@ -32,6 +32,17 @@ void xl_out_escaped(xl_out_t *out, xl_escape_fn escape, const char *text);
 /* For a query string: everything but letters, digits and "-._~" as %XX. */
 void xl_out_percent(xl_out_t *out, const char *text);
 
+/* How a format writes a list of rows; NULL: nothing there. */
+typedef struct {
+    void (*open)(xl_out_t *out, const xl_sheet_t *sheet);
+    void (*row)(xl_out_t *out, const xl_sheet_t *sheet, const void *row, size_t number); /* from 1; 0: the only one */
+    void (*close)(xl_out_t *out, const xl_sheet_t *sheet);
+    bool for_metrics; /* is kept, and must not name people */
+} xl_form_t;
+
+/* All sheets of the view, in order. */
+void xl_out_sheets(xl_out_t *out, const xl_snapshot_t *snapshot, xl_view_e view, const xl_form_t *form);
+
 /* A number of the field as the data formats write it: integers in bytes and
  * seconds, a percentage with its tenth, a rate with its fraction. */
 void xl_out_number(xl_out_t *out, const xl_field_t *field, const void *row);

@@ -2,9 +2,10 @@
  *
  * xl_snapshot: what a status page shows, copied out of shared memory first and
  * rendered afterwards, so that every format and every column of one answer
- * speaks of the same moment. Four tables of plain rows; xl_fields.def says
+ * speaks of the same moment. Tables of plain rows; xl_fields.def says
  * once what their columns are called, what they mean and in which unit they
- * are, and every renderer, the schema and docs/status.md work from it.
+ * are, and every renderer, the schema and docs/status.md work from it. Of tables
+ * of keys, which may be huge, a snapshot holds the first few rows only.
  *
  * Rows and their strings belong to the caller. No lock, no clock, no malloc.
  */
@@ -36,6 +37,8 @@ typedef struct {
     uint64_t requests, sent_bytes, active;
     uint64_t refusing; /* limits of it that refuse at the moment */
     uint64_t verdicts[XL_VERDICTS];
+
+    uint64_t account_row; /* row of its account, XL_ABSENT: it has none */
 } xl_snap_vhost_t;
 
 typedef struct {
@@ -56,15 +59,51 @@ typedef struct {
     const char *action, *class, *when, *origin, *source;
 
     bool in_requests;    /* amounts are requests, not bytes */
+    bool at_once;        /* what is active is what is used of amount */
     uint64_t warn_least; /* lowest percentage of warn=, or XL_ABSENT */
     uint64_t vhost_row;  /* row of its virtual host, XL_ABSENT: shared by all */
+    uint64_t account_row; /* row of the account in whose section it stands, or XL_ABSENT */
 } xl_snap_limit_t;
 
 typedef struct {
     const char *name, *value, *meaning;
 } xl_snap_setting_t;
 
-typedef enum { XL_SHEET_SERVER, XL_SHEET_VHOSTS, XL_SHEET_LIMITS, XL_SHEET_SETTINGS, XL_SHEETS } xl_sheet_e;
+/* A table of keys: a zone, or that of clients. */
+typedef struct {
+    const char *name, *key;
+    uint64_t percent, used, capacity;
+    uint64_t pinned, locked, evictions, limits;
+    const char *source;
+} xl_snap_zone_t;
+
+/* One counter of one key in one limit. */
+typedef struct {
+    const char *state, *key, *zone, *limit, *vhost, *account, *place;
+    const char *dimension, *part, *unit;
+    uint64_t percent, used, amount; /* percent: in tenths */
+    uint64_t requests, bytes, active;
+    uint64_t locked_s, last_refused_s, suppressed;
+
+    bool in_requests; /* used and amount are requests, not bytes */
+    bool over;        /* would be refused now, whatever used says */
+} xl_snap_client_t;
+
+typedef struct {
+    const char *name;
+    uint64_t hosts, requests, sent_bytes, active, refusing;
+} xl_snap_account_t;
+
+typedef enum {
+    XL_SHEET_SERVER,
+    XL_SHEET_VHOSTS,
+    XL_SHEET_LIMITS,
+    XL_SHEET_SETTINGS,
+    XL_SHEET_ZONES,
+    XL_SHEET_CLIENTS,
+    XL_SHEET_ACCOUNTS,
+    XL_SHEETS
+} xl_sheet_e;
 
 typedef enum {
     XL_FIELD_TEXT, /* const char * */
@@ -87,7 +126,14 @@ typedef enum {
 
 /* The views of the HTML page that show the column; data formats give all. MAYBE:
  * a row may be without it (of limits, but for state and name, any field may). */
-enum { XL_SHOW_OVERVIEW = 1, XL_SHOW_VHOSTS = 2, XL_SHOW_CONFIG = 4, XL_SHOW_MAYBE = 8 };
+enum {
+    XL_SHOW_OVERVIEW = 1,
+    XL_SHOW_VHOSTS = 2,
+    XL_SHOW_CONFIG = 4,
+    XL_SHOW_MAYBE = 8,
+    XL_SHOW_KEYS = 16, /* zones and clients */
+    XL_SHOW_ACCOUNTS = 32
+};
 
 typedef struct {
     const char *name; /* attribute, member, part of a line's name; written in lower case */
@@ -98,10 +144,14 @@ typedef struct {
     const char *label, *help;
 } xl_field_t;
 
+#define XL_FILTERS_MAX 2
+
 typedef struct {
     const char *list;    /* "vhosts" */
     const char *element; /* "vhost"; the same as list where there is but one row */
     const char *caption;
+    const char *filtered_by[XL_FILTERS_MAX]; /* fields that name= looks at; none: keeps all rows, top= as well */
+    bool names_people; /* never where it would be kept as a metric: in ?auto */
     size_t row_size;
     const xl_field_t *fields;
     size_t n;
@@ -130,24 +180,49 @@ xl_rate_t xl_field_rate(const xl_field_t *field, const void *row);
 void xl_field_rate_parts(xl_rate_t rate, uint64_t *whole, uint64_t *thousandths);
 
 /* Fills in what follows from the rest: left, percent, projected and state of
- * every limit, refusing of every virtual host, and the server's sums. */
+ * every limit, percent of every zone, refusing of every virtual host, all of every
+ * account but its name, and the server's sums. */
 void xl_snapshot_derive(xl_snapshot_t *snapshot);
+
+/* unit, percent and state of a client, without which he has no place in an order. */
+void xl_snapshot_derive_client(xl_snap_client_t *client);
 
 /* What will have been used at the end of the period when it goes on as it
  * began; XL_ABSENT before a hundredth of the period has passed. */
 uint64_t xl_snapshot_project(uint64_t used, uint64_t start_s, uint64_t end_s, uint64_t now_s);
 
-/* Keeps the rows whose `vhost` contains the text, whatever its case. Tables
- * without that column stay as they are; a limit shared by all hosts goes. */
+/* Whether the row has the text, whatever its case, in a column that name= looks
+ * at; a table without such a column has all of its rows. */
+bool xl_snapshot_matches(xl_sheet_e table, const void *row, const char *text);
+
+/* Keeps the rows that match. A limit shared by all hosts goes. */
 void xl_snapshot_filter(xl_snapshot_t *snapshot, const char *text);
 
 /* Sorts every table that has the field, in place: numbers from the largest,
  * texts from A on, absent ones last; reverse turns that round, but absent ones
- * stay last. Equal rows follow each other by virtual host and name. */
+ * stay last. Equal rows follow each other by what is used, virtual host and name. */
 void xl_snapshot_sort(xl_snapshot_t *snapshot, const char *field, bool reverse);
 
-/* Leaves at most n rows of the virtual hosts and of the limits. */
+/* Leaves at most n rows of every table that name= filters. */
 void xl_snapshot_top(xl_snapshot_t *snapshot, uint64_t n);
+
+typedef struct {
+    const xl_field_t *by, *then, *vhost, *name; /* NULL: the table has none */
+    bool reverse;                               /* of by */
+} xl_order_t;
+xl_order_t xl_order_of(xl_sheet_e table, const char *field, bool reverse);
+
+/* The first `most` of any number of rows, in memory for so many: each is added
+ * once. true: *row is now one that is not among them, or no longer, so that
+ * what its texts stand in may serve for the next one. */
+typedef struct {
+    xl_order_t order;
+    char *rows;
+    size_t size, n, most;
+} xl_top_t;
+xl_top_t xl_top_begin(xl_sheet_e table, const xl_order_t *order, void *rows, size_t most);
+bool xl_top_add(xl_top_t *top, void *row);
+void xl_top_end(const xl_top_t *top); /* top->n rows, in order */
 
 /* The words of the configuration language for the enumerations of a limit. */
 const char *xl_snapshot_dimension(xl_dimension_e dimension);

@@ -167,4 +167,21 @@ bool xl_table_settle(xl_table_t *table, uint32_t row);
 /* Reads the tags of all sets. */
 void xl_table_totals(const xl_table_t *table, xl_table_totals_t *totals);
 
+/* How many of its keys are locked out. Reads all cells that are in use. */
+uint64_t xl_table_locked(const xl_table_t *table, uint64_t now_ms);
+
+/* What stands in a cell, for a status page, without having it pinned: of one
+ * moment, unless its key changes again and again meanwhile. */
+typedef struct {
+    char text[XL_TABLE_LABEL_BYTES + 1];
+    uint32_t owner, pins;
+    bool has_usage;
+    xl_meter_t meter;         /* either these */
+    uint64_t bytes, requests;
+    xl_usage_t usage;         /* or this */
+    _Atomic uint64_t mark;
+} xl_table_copy_t;
+
+bool xl_table_copy(const xl_table_t *table, uint32_t cell, xl_table_copy_t *copy); /* false: no key is there */
+
 #endif

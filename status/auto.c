@@ -50,9 +50,8 @@ static void line(xl_out_t *out, const xl_field_t *field, const void *row)
     xl_out_text(out, "\n");
 }
 
-static void lines(xl_out_t *out, xl_sheet_e t, const void *row, uint64_t number)
+static void lines(xl_out_t *out, const xl_sheet_t *table, const void *row, size_t number)
 {
-    const xl_sheet_t *table = &xl_sheets[t];
     size_t i;
 
     for (i = 0; i < table->n; i++) {
@@ -69,16 +68,10 @@ static void lines(xl_out_t *out, xl_sheet_e t, const void *row, uint64_t number)
 
 int xl_render_auto(const xl_snapshot_t *snapshot, const xl_query_t *query, const xl_sink_t *sink)
 {
+    static const xl_form_t form = { .row = lines, .for_metrics = true };
     xl_out_t out;
-    size_t n, i, row;
-    const xl_sheet_e *tables = xl_view_sheets(query->view, &n);
 
     xl_out_begin(&out, sink);
-    for (i = 0; i < n; i++) {
-        bool numbered = tables[i] != XL_SHEET_SERVER;
-
-        for (row = 0; row < snapshot->tables[tables[i]].n; row++)
-            lines(&out, tables[i], xl_snapshot_row(snapshot, tables[i], row), numbered ? row + 1 : 0);
-    }
+    xl_out_sheets(&out, snapshot, query->view, &form);
     return xl_out_end(&out);
 }

@@ -159,7 +159,7 @@ int xl_status_handler(request_rec *r)
     set_policy(r, query.format);
     if (r->header_only)
         return OK;
-    xl_snapshot_fill(&snapshot, r->pool, ap_server_conf);
+    xl_snapshot_fill(&snapshot, &query, r->pool, ap_server_conf);
     if (query.name[0])
         xl_snapshot_filter(&snapshot, query.name);
     if (query.sort[0])

@@ -14,16 +14,28 @@
 static const unsigned view_shows[XL_VIEWS] = {
     [XL_VIEW_OVERVIEW] = XL_SHOW_OVERVIEW,
     [XL_VIEW_VHOSTS] = XL_SHOW_VHOSTS,
+    [XL_VIEW_ACCOUNTS] = XL_SHOW_ACCOUNTS,
+    [XL_VIEW_ZONES] = XL_SHOW_KEYS,
+    [XL_VIEW_CLIENTS] = XL_SHOW_KEYS,
     [XL_VIEW_CONFIG] = XL_SHOW_CONFIG,
 };
 
-static const char *const view_labels[XL_VIEWS] = { "Overview", "Virtual hosts", "Configuration" };
+static const char *const view_labels[XL_VIEWS] = {
+    [XL_VIEW_OVERVIEW] = "Overview", [XL_VIEW_VHOSTS] = "Virtual hosts", [XL_VIEW_ACCOUNTS] = "Accounts",
+    [XL_VIEW_ZONES] = "Zones", [XL_VIEW_CLIENTS] = "Clients", [XL_VIEW_CONFIG] = "Configuration",
+};
+
+/* What name= looks at; NULL: virtual hosts. */
+static const char *const searched[XL_VIEWS] = {
+    [XL_VIEW_ACCOUNTS] = "Account", [XL_VIEW_ZONES] = "Zone", [XL_VIEW_CLIENTS] = "Key or virtual host",
+};
 
 /* Rows of one table that stand under one caption. */
 typedef struct {
     xl_sheet_e table;
     const char *caption;
     const char *dimension; /* limits: only these; NULL: all rows */
+    const char *without;   /* a field that another one tells here, or NULL */
 } group_t;
 
 static void text(xl_html_t *html, const char *ours)
@@ -51,7 +63,7 @@ static void link_to(xl_html_t *html, xl_view_e view, const char *format, const c
         text(html, "&amp;units=");
         text(html, xl_units_names[query->units]);
     }
-    if (query->name[0]) {
+    if (query->name[0] && searched[view] == searched[query->view]) {
         text(html, "&amp;name=");
         xl_out_percent(&html->out, query->name);
     }
@@ -175,8 +187,9 @@ static void tiles(xl_html_t *html, const xl_snap_server_t *server)
 
 static void search(xl_html_t *html)
 {
-    text(html, "<form method=\"get\" role=\"search\"><label for=\"name\">Virtual host contains</label>"
-               "<input id=\"name\" name=\"name\" required=\"required\" maxlength=\"200\" value=\"");
+    text(html, "<form method=\"get\" role=\"search\"><label for=\"name\">");
+    text(html, searched[html->query->view] ? searched[html->query->view] : "Virtual host");
+    text(html, " contains</label><input id=\"name\" name=\"name\" required=\"required\" maxlength=\"200\" value=\"");
     foreign(html, html->query->name);
     text(html, "\"><input type=\"hidden\" name=\"view\" value=\"");
     text(html, xl_view_names[html->query->view]);
@@ -203,7 +216,7 @@ static bool is_column(const xl_html_t *html, const group_t *group, const xl_fiel
 {
     size_t i;
 
-    if (!(field->show & view_shows[html->query->view]))
+    if (!(field->show & view_shows[html->query->view]) || (group->without && !strcmp(field->name, group->without)))
         return false;
     for (i = 0; i < html->snapshot->tables[group->table].n; i++) {
         const void *row = xl_snapshot_row(html->snapshot, group->table, i);
@@ -214,12 +227,10 @@ static bool is_column(const xl_html_t *html, const group_t *group, const xl_fiel
     return false;
 }
 
-static void heading(xl_html_t *html, const xl_field_t *field)
+static void heading(xl_html_t *html, xl_sheet_e table, const xl_field_t *field)
 {
     const xl_query_t *query = html->query;
-    bool sorted = xl_field_find(XL_SHEET_VHOSTS, query->sort) == field
-                  || xl_field_find(XL_SHEET_LIMITS, query->sort) == field
-                  || xl_field_find(XL_SHEET_SETTINGS, query->sort) == field;
+    bool sorted = xl_field_find(table, query->sort) == field;
     bool down = (field->kind != XL_FIELD_TEXT) != query->reverse;
 
     text(html, xl_html_is_number(field) ? "<th scope=\"col\" class=\"n\"" : "<th scope=\"col\"");
@@ -263,6 +274,18 @@ static void row_of(xl_html_t *html, const group_t *group, const void *row, const
     text(html, "</tr>\n");
 }
 
+/* The table has the first few rows alone. */
+static void of_how_many(xl_html_t *html)
+{
+    const xl_snap_server_t *server = xl_snapshot_row(html->snapshot, XL_SHEET_SERVER, 0);
+
+    text(html, " <small>");
+    xl_out_u64(&html->out, html->snapshot->tables[XL_SHEET_CLIENTS].n);
+    text(html, " of ");
+    xl_html_value(html, XL_SHEET_SERVER, xl_field_find(XL_SHEET_SERVER, "keys_used"), server);
+    text(html, " keys</small>");
+}
+
 #define COLUMNS_MAX 64
 
 static void table_of(xl_html_t *html, const group_t *group)
@@ -279,10 +302,12 @@ static void table_of(xl_html_t *html, const group_t *group)
         return;
     text(html, "<div class=\"scroll\"><table>\n<caption>");
     text(html, group->caption);
+    if (group->table == XL_SHEET_CLIENTS)
+        of_how_many(html);
     text(html, "</caption>\n<thead><tr>");
     for (i = 0; i < table->n && i < COLUMNS_MAX; i++) {
         if (columns[i])
-            heading(html, &table->fields[i]);
+            heading(html, group->table, &table->fields[i]);
     }
     text(html, "</tr></thead>\n<tbody>\n");
     for (i = 0; i < html->snapshot->tables[group->table].n; i++) {
@@ -294,6 +319,13 @@ static void table_of(xl_html_t *html, const group_t *group)
     text(html, "</tbody>\n</table></div>\n");
 }
 
+static void none_of(xl_html_t *html, const group_t *group)
+{
+    text(html, "<p>");
+    text(html, group->caption);
+    text(html, ": none.</p>\n");
+}
+
 /* Dimensions have little in common: a table each. */
 static void tables_of(xl_html_t *html, xl_sheet_e table)
 {
@@ -302,16 +334,19 @@ static void tables_of(xl_html_t *html, xl_sheet_e table)
         [XL_DIM_REQUESTS] = "Requests", [XL_DIM_CONNECTIONS] = "Connections", [XL_DIM_PENALTY] = "Penalties",
         [XL_DIM_BLOCK] = "Blocks"
     };
-    group_t group = { table, xl_sheets[table].caption, NULL };
+    group_t group = { table, xl_sheets[table].caption, NULL, NULL };
     xl_dimension_e d;
 
     if (table != XL_SHEET_LIMITS) {
         table_of(html, &group);
+        if (!html->snapshot->tables[table].n)
+            none_of(html, &group);
         return;
     }
     for (d = 0; d < XL_DIMS; d++) {
         group.caption = captions[d];
         group.dimension = xl_snapshot_dimension(d);
+        group.without = d == XL_DIM_CONNECTIONS ? "amount" : NULL; /* `allows` says it */
         table_of(html, &group);
     }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Single values of the HTML page: amounts with a unit, moments, durations,
- * states and bars. Decides by a field's unit, never by its name; only the bar
- * and the state look at the other columns of a limit. Writes foreign text
+ * states and bars. Decides by a field's unit, never by its name; only amounts, the
+ * bar and the state look at other columns of the row. Writes foreign text
  * through xl_escape_markup alone.
  */
 #include "xl_escape.h"
@@ -67,14 +67,16 @@ static void bytes(xl_html_t *html, const xl_field_t *field, const void *row)
            xl_units_print_bytes(buf, sizeof buf, xl_field_u64(field, row), html->query->units));
 }
 
-static void amount(xl_html_t *html, const xl_field_t *field, const xl_snap_limit_t *limit)
+static void amount(xl_html_t *html, xl_sheet_e table, const xl_field_t *field, const void *row)
 {
-    if (!limit->in_requests) {
-        bytes(html, field, limit);
-        return;
+    const xl_field_t *unit = xl_field_find(table, "unit");
+
+    if (xl_field_present(unit, row) && strcmp(xl_field_text(unit, row), "bytes")) {
+        count(html, xl_field_u64(field, row));
+        xl_out_text(&html->out, "&nbsp;r");
+    } else {
+        bytes(html, field, row);
     }
-    count(html, xl_field_u64(field, limit));
-    xl_out_text(&html->out, "&nbsp;r");
 }
 
 static void rate(xl_html_t *html, const xl_field_t *field, const void *row)
@@ -162,51 +164,51 @@ static void out_tenths(xl_out_t *out, uint64_t tenths)
     xl_out_text(out, buf);
 }
 
-/* How much is used, where the warning lies, and a mark where the period will
- * end when it goes on as it began. The number beside it says the same. */
-static void bar(xl_html_t *html, const xl_snap_limit_t *limit)
+static void percent(xl_out_t *out, uint64_t tenths, const char *unit)
 {
-    xl_out_t *out = &html->out;
-    uint64_t used = limit->percent < 1000 ? limit->percent : 1000;
-
-    xl_out_text(out, "<span class=\"usage ");
-    xl_out_text(out, limit->state);
-    xl_out_text(out, "\"><svg class=\"bar\" viewBox=\"0 0 100 10\" preserveAspectRatio=\"none\" role=\"img\"><title>");
-    out_tenths(out, limit->percent);
-    xl_out_text(out, " % used");
-    if (limit->projected != XL_ABSENT) {
-        xl_out_text(out, ", ");
-        out_tenths(out, tenths_of(limit->projected, limit->amount));
-        xl_out_text(out, " % at the end of the period at this pace");
-    }
-    xl_out_text(out, "</title><rect class=\"track\" width=\"100\" height=\"10\"/><rect class=\"fill\" width=\"");
-    out_tenths(out, used);
-    xl_out_text(out, "\" height=\"10\"/>");
-    if (limit->projected != XL_ABSENT) {
-        uint64_t at = tenths_of(limit->projected, limit->amount);
-
-        xl_out_text(out, "<rect class=\"mark\" y=\"0\" width=\"1.2\" height=\"10\" x=\"");
-        out_tenths(out, at < 988 ? at : 988);
-        xl_out_text(out, "\"/>");
-    }
-    xl_out_text(out, "</svg><b>");
-    out_tenths(out, limit->percent);
-    xl_out_text(out, "&nbsp;%</b></span>");
+    out_tenths(out, tenths);
+    xl_out_text(out, unit);
 }
 
-static void state(xl_html_t *html, const xl_snap_limit_t *limit)
+/* How much is used, and a mark where the period will end when it goes on as it
+ * began; ahead: that, in tenths of a percent, or XL_ABSENT. The number beside it
+ * says the same. */
+static void bar(xl_html_t *html, const char *state, uint64_t tenths, uint64_t ahead)
 {
-    const char *sign = !strcmp(limit->state, "ok") ? "\342\227\217" : !strcmp(limit->state, "warned") ? "\342\226\262"
-                                                                                                      : "\342\226\240";
+    xl_out_t *out = &html->out;
+
+    xl_out_text(out, "<span class=\"usage ");
+    xl_out_text(out, state);
+    xl_out_text(out, "\"><svg class=\"bar\" viewBox=\"0 0 100 10\" preserveAspectRatio=\"none\" role=\"img\"><title>");
+    percent(out, tenths, " % used");
+    if (ahead != XL_ABSENT) {
+        xl_out_text(out, ", ");
+        percent(out, ahead, " % at the end of the period at this pace");
+    }
+    xl_out_text(out, "</title><rect class=\"track\" width=\"100\" height=\"10\"/><rect class=\"fill\" width=\"");
+    percent(out, tenths < 1000 ? tenths : 1000, "\" height=\"10\"/>");
+    if (ahead != XL_ABSENT) {
+        xl_out_text(out, "<rect class=\"mark\" y=\"0\" width=\"1.2\" height=\"10\" x=\"");
+        percent(out, ahead < 988 ? ahead : 988, "\"/>");
+    }
+    xl_out_text(out, "</svg><b>");
+    percent(out, tenths, "&nbsp;%</b></span>");
+}
+
+static void bar_of(xl_html_t *html, xl_sheet_e table, const xl_field_t *field, const void *row)
+{
+    const xl_field_t *state = xl_field_find(table, "state");
+    const xl_snap_limit_t *limit = table == XL_SHEET_LIMITS ? row : NULL;
+    bool ahead = limit && limit->projected != XL_ABSENT;
+
+    bar(html, state ? xl_field_text(state, row) : "ok", xl_field_u64(field, row),
+        ahead ? tenths_of(limit->projected, limit->amount) : XL_ABSENT);
+}
+
+static void state_of_limit(xl_html_t *html, const xl_snap_limit_t *limit)
+{
     char near[48];
 
-    xl_out_text(&html->out, "<span class=\"state ");
-    xl_out_text(&html->out, limit->state);
-    xl_out_text(&html->out, "\"><i aria-hidden=\"true\">");
-    xl_out_text(&html->out, sign);
-    xl_out_text(&html->out, "</i>");
-    xl_out_text(&html->out, limit->state);
-    xl_out_text(&html->out, "</span>");
     if (limit->refusing_since_s != XL_ABSENT) {
         xl_out_text(&html->out, " <small>for ");
         xl_out_text(&html->out, distance(near, sizeof near, limit->refusing_since_s, html->now_s));
@@ -219,6 +221,35 @@ static void state(xl_html_t *html, const xl_snap_limit_t *limit)
     }
 }
 
+static void state_of_client(xl_html_t *html, const xl_snap_client_t *client)
+{
+    char near[48];
+
+    if (client->locked_s == XL_ABSENT)
+        return;
+    xl_out_text(&html->out, " <small>locked out for ");
+    xl_out_text(&html->out, distance(near, sizeof near, 0, client->locked_s));
+    xl_out_text(&html->out, "</small>");
+}
+
+static void state(xl_html_t *html, xl_sheet_e table, const xl_field_t *field, const void *row)
+{
+    const char *word = xl_field_text(field, row);
+    const char *sign = !strcmp(word, "ok") ? "\342\227\217" : !strcmp(word, "warned") ? "\342\226\262" : "\342\226\240";
+
+    xl_out_text(&html->out, "<span class=\"state ");
+    xl_out_text(&html->out, word);
+    xl_out_text(&html->out, "\"><i aria-hidden=\"true\">");
+    xl_out_text(&html->out, sign);
+    xl_out_text(&html->out, "</i>");
+    xl_out_text(&html->out, word);
+    xl_out_text(&html->out, "</span>");
+    if (table == XL_SHEET_LIMITS)
+        state_of_limit(html, row);
+    if (table == XL_SHEET_CLIENTS)
+        state_of_client(html, row);
+}
+
 static void number(xl_html_t *html, xl_sheet_e table, const xl_field_t *field, const void *row)
 {
     switch (field->unit) {
@@ -226,7 +257,7 @@ static void number(xl_html_t *html, xl_sheet_e table, const xl_field_t *field, c
         bytes(html, field, row);
         return;
     case XL_IN_AMOUNT:
-        amount(html, field, row);
+        amount(html, table, field, row);
         return;
     case XL_IN_SECONDS:
         seconds(html, field, row);
@@ -238,11 +269,8 @@ static void number(xl_html_t *html, xl_sheet_e table, const xl_field_t *field, c
         rate(html, field, row);
         return;
     case XL_IN_PERCENT:
-        if (table == XL_SHEET_LIMITS) {
-            bar(html, row);
-            return;
-        }
-        break;
+        bar_of(html, table, field, row);
+        return;
     default:
         break;
     }
@@ -254,7 +282,7 @@ void xl_html_value(xl_html_t *html, xl_sheet_e table, const xl_field_t *field, c
     if (!xl_field_present(field, row))
         xl_out_text(&html->out, "<span class=\"none\">\342\200\223</span>");
     else if (field->unit == XL_IN_STATE)
-        state(html, row);
+        state(html, table, field, row);
     else if (field->kind == XL_FIELD_TEXT)
         xl_out_escaped(&html->out, xl_escape_markup, xl_field_text(field, row));
     else

@@ -20,50 +20,52 @@ static void value(xl_out_t *out, const xl_field_t *field, const void *row)
     }
 }
 
-static void object(xl_out_t *out, const xl_sheet_t *table, const void *row)
+static void member(xl_out_t *out, const char *name)
+{
+    xl_out_text(out, ",\n\"");
+    xl_out_text(out, name);
+    xl_out_text(out, "\":");
+}
+
+static void open_list(xl_out_t *out, const xl_sheet_t *sheet)
+{
+    member(out, sheet->list);
+    xl_out_text(out, "[");
+}
+
+static void close_list(xl_out_t *out, const xl_sheet_t *sheet)
+{
+    (void)sheet;
+    xl_out_text(out, "]");
+}
+
+static void object(xl_out_t *out, const xl_sheet_t *sheet, const void *row, size_t number)
 {
     size_t i;
 
-    for (i = 0; i < table->n; i++) {
+    if (number)
+        xl_out_text(out, number > 1 ? ",\n" : "\n");
+    else
+        member(out, sheet->list);
+    for (i = 0; i < sheet->n; i++) {
         xl_out_text(out, i ? ",\"" : "{\"");
-        xl_out_lower(out, table->fields[i].name);
+        xl_out_lower(out, sheet->fields[i].name);
         xl_out_text(out, "\":");
-        value(out, &table->fields[i], row);
+        value(out, &sheet->fields[i], row);
     }
     xl_out_text(out, "}");
 }
 
-static void list(xl_out_t *out, const xl_snapshot_t *snapshot, xl_sheet_e t)
-{
-    size_t i;
-
-    xl_out_text(out, "[");
-    for (i = 0; i < snapshot->tables[t].n; i++) {
-        xl_out_text(out, i ? ",\n" : "\n");
-        object(out, &xl_sheets[t], xl_snapshot_row(snapshot, t, i));
-    }
-    xl_out_text(out, "]");
-}
-
 int xl_render_json(const xl_snapshot_t *snapshot, const xl_query_t *query, const xl_sink_t *sink)
 {
+    static const xl_form_t form = { .open = open_list, .row = object, .close = close_list };
     xl_out_t out;
-    size_t n, i;
-    const xl_sheet_e *tables = xl_view_sheets(query->view, &n);
 
     xl_out_begin(&out, sink);
     xl_out_text(&out, "{\"schema\":\"" XL_STATUS_SCHEMA "\",\"view\":\"");
     xl_out_text(&out, xl_view_names[query->view]);
     xl_out_text(&out, "\"");
-    for (i = 0; i < n; i++) {
-        xl_out_text(&out, ",\n\"");
-        xl_out_text(&out, xl_sheets[tables[i]].list);
-        xl_out_text(&out, "\":");
-        if (tables[i] == XL_SHEET_SERVER)
-            object(&out, &xl_sheets[tables[i]], xl_snapshot_row(snapshot, tables[i], 0));
-        else
-            list(&out, snapshot, tables[i]);
-    }
+    xl_out_sheets(&out, snapshot, query->view, &form);
     xl_out_text(&out, "}\n");
     return xl_out_end(&out);
 }

@@ -150,3 +150,30 @@ void xl_out_number(xl_out_t *out, const xl_field_t *field, const void *row)
     xl_out_u64(out, whole);
     out_fraction(out, thousandths);
 }
+
+static void out_list(xl_out_t *out, const xl_sheet_t *sheet, const xl_rows_t *rows, const xl_form_t *form)
+{
+    size_t i;
+
+    if (form->open)
+        form->open(out, sheet);
+    for (i = 0; i < rows->n; i++)
+        form->row(out, sheet, (const char *)rows->rows + i * sheet->row_size, i + 1);
+    if (form->close)
+        form->close(out, sheet);
+}
+
+void xl_out_sheets(xl_out_t *out, const xl_snapshot_t *snapshot, xl_view_e view, const xl_form_t *form)
+{
+    size_t n, i;
+    const xl_sheet_e *sheets = xl_view_sheets(view, &n);
+
+    for (i = 0; i < n; i++) {
+        const xl_sheet_t *sheet = &xl_sheets[sheets[i]];
+
+        if (sheets[i] == XL_SHEET_SERVER)
+            form->row(out, sheet, xl_snapshot_row(snapshot, sheets[i], 0), 0);
+        else if (!form->for_metrics || !sheet->names_people)
+            out_list(out, sheet, &snapshot->tables[sheets[i]], form);
+    }
+}

@@ -16,26 +16,44 @@
 
 #define SHOWN_MAX 64 /* bytes of a wrong value that its message repeats */
 
-const char *const xl_view_names[XL_VIEWS] = { "overview", "vhosts", "config" };
+const char *const xl_view_names[XL_VIEWS] = { "overview", "vhosts", "accounts", "zones", "clients", "config" };
 const char *const xl_units_names[3] = { "si", "iec", "raw" };
 
-static const xl_sheet_e overview_tables[] = { XL_SHEET_SERVER, XL_SHEET_LIMITS, XL_SHEET_VHOSTS };
-static const xl_sheet_e vhosts_tables[] = { XL_SHEET_SERVER, XL_SHEET_VHOSTS };
-static const xl_sheet_e config_tables[] = { XL_SHEET_SERVER, XL_SHEET_LIMITS, XL_SHEET_SETTINGS };
+#define SHEETS_MAX 3
 
 const xl_sheet_e *xl_view_sheets(xl_view_e view, size_t *n)
 {
     static const struct {
-        const xl_sheet_e *tables;
         size_t n;
+        xl_sheet_e tables[SHEETS_MAX];
     } views[XL_VIEWS] = {
-        [XL_VIEW_OVERVIEW] = { overview_tables, sizeof overview_tables / sizeof *overview_tables },
-        [XL_VIEW_VHOSTS] = { vhosts_tables, sizeof vhosts_tables / sizeof *vhosts_tables },
-        [XL_VIEW_CONFIG] = { config_tables, sizeof config_tables / sizeof *config_tables },
+        [XL_VIEW_OVERVIEW] = { 3, { XL_SHEET_SERVER, XL_SHEET_LIMITS, XL_SHEET_VHOSTS } },
+        [XL_VIEW_VHOSTS] = { 2, { XL_SHEET_SERVER, XL_SHEET_VHOSTS } },
+        [XL_VIEW_ACCOUNTS] = { 2, { XL_SHEET_SERVER, XL_SHEET_ACCOUNTS } },
+        [XL_VIEW_ZONES] = { 2, { XL_SHEET_SERVER, XL_SHEET_ZONES } },
+        [XL_VIEW_CLIENTS] = { 2, { XL_SHEET_SERVER, XL_SHEET_CLIENTS } },
+        [XL_VIEW_CONFIG] = { 3, { XL_SHEET_SERVER, XL_SHEET_LIMITS, XL_SHEET_SETTINGS } },
     };
 
     *n = views[view].n;
     return views[view].tables;
+}
+
+bool xl_view_has(xl_view_e view, xl_sheet_e table)
+{
+    size_t n, i;
+    const xl_sheet_e *tables = xl_view_sheets(view, &n);
+
+    for (i = 0; i < n && tables[i] != table; i++)
+        continue;
+    return i < n;
+}
+
+size_t xl_query_clients(const xl_query_t *query)
+{
+    uint64_t n = query->top ? query->top : XL_QUERY_CLIENTS;
+
+    return (size_t)(n < XL_QUERY_CLIENTS_MAX ? n : XL_QUERY_CLIENTS_MAX);
 }
 
 typedef struct {
@@ -74,7 +92,7 @@ static bool set_view(const parameter_t *p)
     int i = word_index(p->value, xl_view_names, XL_VIEWS);
 
     if (i < 0)
-        return wrong(p, "no such view; there are overview, vhosts and config");
+        return wrong(p, "no such view; there are overview, vhosts, accounts, zones, clients and config");
     p->query->view = (xl_view_e)i;
     return true;
 }
@@ -117,7 +135,7 @@ static bool set_units(const parameter_t *p)
 static bool set_name(const parameter_t *p)
 {
     if (!*p->value)
-        return wrong(p, "a part of a virtual host's name is missing");
+        return wrong(p, "a part of a name is missing");
     snprintf(p->query->name, sizeof p->query->name, "%s", p->value);
     return true;
 }
@@ -245,6 +263,8 @@ bool xl_query_parse(const char *args, xl_query_t *query, char error[XL_QUERY_ERR
             return false;
         args += length + (args[length] == '&');
     }
+    if (!query->sort[0] && query->view == XL_VIEW_CLIENTS)
+        snprintf(query->sort, sizeof query->sort, "requests");
     return !query->sort[0] || check_sort(query, error);
 }
 

@@ -7,10 +7,11 @@
 #include "xl_escape.h"
 #include "xl_out.h"
 
-static void element(xl_out_t *out, const xl_sheet_t *table, const void *row)
+static void element(xl_out_t *out, const xl_sheet_t *table, const void *row, size_t number)
 {
     size_t i;
 
+    (void)number;
     xl_out_text(out, "<");
     xl_out_text(out, table->element);
     for (i = 0; i < table->n; i++) {
@@ -30,37 +31,31 @@ static void element(xl_out_t *out, const xl_sheet_t *table, const void *row)
     xl_out_text(out, "/>\n");
 }
 
-static void list(xl_out_t *out, const xl_snapshot_t *snapshot, xl_sheet_e t)
+static void open_list(xl_out_t *out, const xl_sheet_t *table)
 {
-    size_t i;
-
     xl_out_text(out, "<");
-    xl_out_text(out, xl_sheets[t].list);
+    xl_out_text(out, table->list);
     xl_out_text(out, ">\n");
-    for (i = 0; i < snapshot->tables[t].n; i++)
-        element(out, &xl_sheets[t], xl_snapshot_row(snapshot, t, i));
+}
+
+static void close_list(xl_out_t *out, const xl_sheet_t *table)
+{
     xl_out_text(out, "</");
-    xl_out_text(out, xl_sheets[t].list);
+    xl_out_text(out, table->list);
     xl_out_text(out, ">\n");
 }
 
 int xl_render_xml(const xl_snapshot_t *snapshot, const xl_query_t *query, const xl_sink_t *sink)
 {
+    static const xl_form_t form = { .open = open_list, .row = element, .close = close_list };
     xl_out_t out;
-    size_t n, i;
-    const xl_sheet_e *tables = xl_view_sheets(query->view, &n);
 
     xl_out_begin(&out, sink);
     xl_out_text(&out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
                       "<xlimit-status schema=\"" XL_STATUS_SCHEMA "\" view=\"");
     xl_out_text(&out, xl_view_names[query->view]);
     xl_out_text(&out, "\">\n");
-    for (i = 0; i < n; i++) {
-        if (tables[i] == XL_SHEET_SERVER)
-            element(&out, &xl_sheets[tables[i]], xl_snapshot_row(snapshot, tables[i], 0));
-        else
-            list(&out, snapshot, tables[i]);
-    }
+    xl_out_sheets(&out, snapshot, query->view, &form);
     xl_out_text(&out, "</xlimit-status>\n");
     return xl_out_end(&out);
 }
@@ -134,7 +129,8 @@ static const char schema_types[] =
  * element with thirty attributes that may be missing. */
 int xl_render_schema(const xl_sink_t *sink)
 {
-    static const xl_sheet_e lists[] = { XL_SHEET_LIMITS, XL_SHEET_VHOSTS, XL_SHEET_SETTINGS };
+    static const xl_sheet_e lists[] = { XL_SHEET_LIMITS, XL_SHEET_VHOSTS, XL_SHEET_ACCOUNTS, XL_SHEET_ZONES,
+                                        XL_SHEET_CLIENTS, XL_SHEET_SETTINGS };
     xl_out_t out;
     xl_sheet_e t;
     size_t i;

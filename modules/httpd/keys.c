@@ -168,7 +168,7 @@ static void finish(hashed_t *hashed, const xl_limit_t *limit, const xl_entry_t *
 {
     memcpy(hashed->limit, entry->id, sizeof(hashed->limit));
     hashed->salt = (uint8_t)salt;
-    key->owner = xl_ledger_index(xl_segment_ledger(), entry);
+    key->owner = xl_owner_of(xl_ledger_index(xl_segment_ledger(), entry), salt);
     key->usage = limit->dimension == XL_DIM_QUOTA && salt == XL_SALT_NONE;
     xl_siphash128(xl_keyspace_secret(), hashed, sizeof(*hashed), key->id);
 }

@@ -157,7 +157,7 @@ static void count_decision(xl_request_t *xr)
             continue;
         atomic_fetch_add(&applied->entry->requests, 1);
         atomic_fetch_add(&applied->entry->verdicts[applied->verdict], 1);
-        if (applied->cell && !applied->key.usage)
+        if (applied->cell && !applied->key.usage && applied->limit->dimension != XL_DIM_CONNECTIONS) /* by its pin */
             atomic_fetch_add_explicit(&applied->cell->requests, 1, memory_order_relaxed);
     }
 }
@@ -381,7 +381,7 @@ static void add_bytes(xl_request_t *xr, uint64_t bytes)
         if (!has_sent_bytes(applied))
             continue;
         atomic_fetch_add(&applied->entry->sent_bytes, bytes);
-        if (applied->cell && !applied->key.usage)
+        if (applied->cell && !applied->key.usage && applied->limit->dimension != XL_DIM_CONNECTIONS) /* by its pin */
             atomic_fetch_add_explicit(&applied->cell->bytes, bytes, memory_order_relaxed);
     }
 }

@@ -73,6 +73,9 @@ typedef struct {
     xl_snap_vhost_t vhosts[HOSTILE_TEXTS];
     xl_snap_limit_t limits[HOSTILE_TEXTS];
     xl_snap_setting_t settings[HOSTILE_TEXTS];
+    xl_snap_zone_t zones[HOSTILE_TEXTS];
+    xl_snap_client_t clients[HOSTILE_TEXTS];
+    xl_snap_account_t accounts[HOSTILE_TEXTS];
 } hostile_rows_t;
 
 /* The text k further on in every field of kind text of one row. */
@@ -109,8 +112,25 @@ static inline void hostile_limit(xl_snap_limit_t *limit, size_t i)
     limit->in_requests = i % 4 == 2;
     limit->warn_least = 80;
     limit->vhost_row = i;
+    limit->account_row = XL_ABSENT;
     if (!quota)
         limit->rate = (xl_rate_t){ 125 + i, i % 3 ? XL_NS_PER_S : 8 * XL_NS_PER_S };
+}
+
+/* A quota, what has no amount, and connections. */
+static inline void hostile_client(xl_snap_client_t *client, size_t i)
+{
+    memset(client, 0, sizeof *client);
+    hostile_row(XL_SHEET_CLIENTS, client, i);
+    client->used = i % 3 ? XL_ABSENT : i * 1000;
+    client->amount = i % 3 == 1 ? XL_ABSENT : 20000;
+    client->requests = client->bytes = i % 3 ? i * 7 : XL_ABSENT;
+    client->active = i;
+    client->locked_s = i % 4 ? XL_ABSENT : i;
+    client->last_refused_s = i % 4 == 1 ? 1700500000 : XL_ABSENT;
+    client->suppressed = i % 2 ? i : XL_ABSENT;
+    client->in_requests = i % 2;
+    xl_snapshot_derive_client(client);
 }
 
 /* Row i begins with text i, so that each text stands in each column once. */
@@ -133,12 +153,21 @@ static inline void hostile_snapshot(xl_snapshot_t *snapshot, hostile_rows_t *row
         rows->vhosts[i].requests = i;
         rows->vhosts[i].sent_bytes = i * i * 1000003;
         hostile_limit(&rows->limits[i], i);
+        rows->vhosts[i].account_row = i / 2;
         hostile_row(XL_SHEET_SETTINGS, &rows->settings[i], i);
+        hostile_row(XL_SHEET_ZONES, &rows->zones[i], i);
+        rows->zones[i].used = i;
+        rows->zones[i].capacity = HOSTILE_TEXTS;
+        hostile_client(&rows->clients[i], i);
+        hostile_row(XL_SHEET_ACCOUNTS, &rows->accounts[i], i);
     }
     snapshot->tables[XL_SHEET_SERVER] = (xl_rows_t){ &rows->server, 1 };
     snapshot->tables[XL_SHEET_VHOSTS] = (xl_rows_t){ rows->vhosts, HOSTILE_TEXTS };
     snapshot->tables[XL_SHEET_LIMITS] = (xl_rows_t){ rows->limits, HOSTILE_TEXTS };
     snapshot->tables[XL_SHEET_SETTINGS] = (xl_rows_t){ rows->settings, HOSTILE_TEXTS };
+    snapshot->tables[XL_SHEET_ZONES] = (xl_rows_t){ rows->zones, HOSTILE_TEXTS };
+    snapshot->tables[XL_SHEET_CLIENTS] = (xl_rows_t){ rows->clients, HOSTILE_TEXTS };
+    snapshot->tables[XL_SHEET_ACCOUNTS] = (xl_rows_t){ rows->accounts, HOSTILE_TEXTS };
     xl_snapshot_derive(snapshot);
 }
 

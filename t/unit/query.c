@@ -30,6 +30,10 @@ static void check_good_queries(void)
         { "sort=-sent&top=5", { .sort = "sent", .reverse = true, .top = 5 } },
         { "view=vhosts&sort=passed", { .view = XL_VIEW_VHOSTS, .sort = "passed" } },
         { "sort=percent&view=config", { .view = XL_VIEW_CONFIG, .sort = "percent" } },
+        { "view=clients", { .view = XL_VIEW_CLIENTS, .sort = "requests" } },
+        { "sort=-key&view=clients", { .view = XL_VIEW_CLIENTS, .sort = "key", .reverse = true } },
+        { "view=zones&sort=evictions", { .view = XL_VIEW_ZONES, .sort = "evictions" } },
+        { "view=accounts&sort=refusing", { .view = XL_VIEW_ACCOUNTS, .sort = "refusing" } },
         { "refresh=10&units=raw", { .refresh_s = 10, .units = XL_UNITS_RAW } },
         { "%76iew=v%68osts", { .view = XL_VIEW_VHOSTS } },
     };
@@ -54,8 +58,10 @@ static void check_bad_queries(void)
     static const struct {
         const char *args, *says;
     } cases[] = {
-        { "view=users", "view=users: no such view; there are overview, vhosts and config" },
-        { "view", "view=: no such view; there are overview, vhosts and config" },
+        { "view=users", "view=users: no such view; there are overview, vhosts, accounts, zones, clients and "
+                              "config" },
+        { "view", "view=: no such view; there are overview, vhosts, accounts, zones, clients and "
+                              "config" },
         { "format=csv", "format=csv: no such format; there are html, xml, json and auto" },
         { "csv", "csv=: no such parameter; there are view, format, units, name, sort, top and refresh, and html, xml, "
                  "json or auto alone" },
@@ -68,12 +74,14 @@ static void check_bad_queries(void)
         { "top=5x", "top=5x: a number of rows from 1 to 1000000 is wanted" },
         { "refresh=99999999999999999999",
           "refresh=99999999999999999999: a number of seconds from 1 to 86400 is wanted" },
-        { "name=", "name=: a part of a virtual host's name is missing" },
+        { "name=", "name=: a part of a name is missing" },
         { "view=config&view=config", "view=config: given twice" },
         { "xml&format=json", "format=json: the format is given twice" },
         { "view=vhosts&sort=percent", "sort=percent: no such field in this view; there are vhost account requests sent active "
                                       "refusing PASSED PACED REDIRECTED REJECTED PACED_DRY_RUN REDIRECTED_DRY_RUN "
                                       "REJECTED_DRY_RUN DELAYED DELAYED_DRY_RUN" },
+        { "view=accounts&sort=key", "sort=key: no such field in this view; there are name hosts requests sent active "
+                                    "refusing" },
         { "name=%", "a parameter is longer than 255 bytes or holds a % that two hexadecimal digits other than 00 do "
                     "not follow" },
         { "name=%0", NULL },
@@ -104,6 +112,23 @@ static void check_bad_queries(void)
     args[5 + 255] = 'a';
     args[5 + 256] = '\0';
     ok(!xl_query_parse(args, &got, error), "256 do not");
+}
+
+static void check_views(void)
+{
+    xl_query_t query = { .top = 0 };
+    xl_view_e view;
+    size_t n;
+
+    for (view = 0; view < XL_VIEWS; view++) {
+        ok(xl_view_sheets(view, &n)[0] == XL_SHEET_SERVER && n > 1, "%s: the server and rows", xl_view_names[view]);
+        ok(xl_view_has(view, XL_SHEET_CLIENTS) == (view == XL_VIEW_CLIENTS), "... clients in their own view alone");
+    }
+    is_u64(xl_query_clients(&query), XL_QUERY_CLIENTS, "so many clients where nothing is asked for");
+    query.top = 7;
+    is_u64(xl_query_clients(&query), 7, "... as many as are asked for");
+    query.top = XL_QUERY_TOP_MAX;
+    is_u64(xl_query_clients(&query), XL_QUERY_CLIENTS_MAX, "... within bounds");
 }
 
 static void check_accept(void)
@@ -138,6 +163,7 @@ int main(void)
 {
     check_good_queries();
     check_bad_queries();
+    check_views();
     check_accept();
     return done_testing();
 }

@@ -40,7 +40,7 @@ static const char *rendered(xl_format_e format, xl_view_e view)
     xl_query_t query = { .view = view, .format = format };
 
     snprintf(query.name, sizeof query.name, "%s", "\"><script>&x=%0d");
-    snprintf(query.sort, sizeof query.sort, "%s", "sent");
+    snprintf(query.sort, sizeof query.sort, "%s", "requests");
     kept_bytes = 0;
     kept[0] = '\0';
     if (xl_renderers[format].render(&snapshot, &query, &keeper))
@@ -101,7 +101,8 @@ static long tags(const char *p, const char *const *ours, size_t n)
 static void check_xml(void)
 {
     static const char *const ours[] = { "?xml", "xlimit-status", "server", "vhosts", "vhost", "limits", "limit",
-                                        "settings", "setting" };
+                                        "settings", "setting", "zones", "zone", "clients", "client", "accounts",
+                                        "account" };
     xl_view_e view;
 
     for (view = 0; view < XL_VIEWS; view++) {
@@ -225,9 +226,22 @@ static void check_auto(void)
         for (line = rendered(XL_FORMAT_AUTO, view); (end = strchr(line, '\n')); line = end + 1, lines++)
             bad += !is_auto_line(line, (size_t)(end - line));
         is_i64(first_bad_byte(kept), -1, "auto: UTF-8 without control bytes");
-        ok(lines > HOSTILE_TEXTS && !*line, "auto: lines, the last one whole");
+        ok((view == XL_VIEW_CLIENTS || lines > HOSTILE_TEXTS) && !*line, "auto: lines, the last one whole");
         is_u64(bad, 0, "auto: every line is a name of ours, a colon, a value");
     }
+}
+
+/* Of clients the server's own numbers alone. */
+static void check_people(void)
+{
+    size_t i, lines = 0;
+
+    for (i = 0; rendered(XL_FORMAT_AUTO, XL_VIEW_CLIENTS)[i]; i++)
+        lines += kept[i] == '\n';
+    is_u64(lines, xl_sheets[XL_SHEET_SERVER].n - 2, "auto: no client in any line");
+    ok(!strstr(kept, "XLimitClient"), "auto: ... by no name");
+    ok(strstr(rendered(XL_FORMAT_AUTO, XL_VIEW_ZONES), "\nXLimitZone1Used: 0\n"), "auto: zones are numbers");
+    ok(strstr(rendered(XL_FORMAT_AUTO, XL_VIEW_ACCOUNTS), "\nXLimitAccount1Hosts: 2\n"), "auto: so are accounts");
 }
 
 /* ---- one text, in full, through the pieces ------------------------------- */
@@ -278,6 +292,12 @@ static void check_fields(void)
 #define XL_LIMIT_FIELD(member, ...) KIND_OF(((xl_snap_limit_t *)NULL)->member),
 #include "xl_fields.def"
 #define XL_SETTING_FIELD(member, ...) KIND_OF(((xl_snap_setting_t *)NULL)->member),
+#include "xl_fields.def"
+#define XL_ZONE_FIELD(member, ...) KIND_OF(((xl_snap_zone_t *)NULL)->member),
+#include "xl_fields.def"
+#define XL_CLIENT_FIELD(member, ...) KIND_OF(((xl_snap_client_t *)NULL)->member),
+#include "xl_fields.def"
+#define XL_ACCOUNT_FIELD(member, ...) KIND_OF(((xl_snap_account_t *)NULL)->member),
 #include "xl_fields.def"
     };
     xl_sheet_e t;
@@ -333,6 +353,7 @@ int main(void)
     check_html();
     check_json();
     check_auto();
+    check_people();
     check_long();
     check_sink();
     check_digest();

@@ -37,6 +37,7 @@ static xl_snap_limit_t quota(const char *vhost, uint64_t row, const char *name, 
         .suppressed = XL_ABSENT, .refused = XL_ABSENT, .would_refuse = XL_ABSENT, .delayed = XL_ABSENT,
         .action = "redirect https://status.example.org/quota 302", .origin = "config",
         .source = "/etc/apache2/sites-enabled/sites.conf:12", .warn_least = 80, .vhost_row = row,
+        .account_row = XL_ABSENT,
     };
 }
 
@@ -57,6 +58,63 @@ static xl_snap_limit_t pace(const char *vhost, uint64_t row, const char *name, c
     return limit;
 }
 
+/* Of requests, connections, penalties and blocks. */
+static xl_snap_limit_t count_of(const char *dimension, const char *name, const char *key, const char *allows,
+                                uint64_t active)
+{
+    xl_snap_limit_t limit = pace(NULL, XL_ABSENT, name, key, 1, active);
+
+    limit.dimension = dimension;
+    limit.requests = 70411;
+    limit.rate.per_ns = 0;
+    limit.burst_bytes = limit.bytes = XL_ABSENT;
+    limit.allows = allows;
+    limit.refused = 1207;
+    limit.would_refuse = 0;
+    limit.action = "status 429";
+    limit.warn_least = XL_ABSENT;
+    return limit;
+}
+
+static xl_snap_client_t client(const char *key, const char *zone, const char *limit, const char *dimension,
+                               uint64_t requests, uint64_t active)
+{
+    return (xl_snap_client_t){
+        .key = key, .zone = zone, .limit = limit, .dimension = dimension, .used = XL_ABSENT, .amount = XL_ABSENT,
+        .requests = requests, .bytes = XL_ABSENT, .active = active, .locked_s = XL_ABSENT,
+        .last_refused_s = XL_ABSENT, .suppressed = XL_ABSENT,
+    };
+}
+
+/* In every state that there is. */
+static void sample_clients(xl_snap_client_t c[6])
+{
+    c[0] = client("192.0.2.7", "client", "acme-clients", "bandwidth", 2913, 4);
+    c[1] = client("2001:db8:4:7::", "client", "per-client", "requests", 801, 1);
+    c[2] = client("198.51.100.23", "client", "guessers", "penalty", 744, 0);
+    c[3] = client("alice 192.0.2.7", "visit", "visits", "requests", 512, 0);
+    c[4] = client("k-82f1ab03", "apikey", "key-at-once", "connections", 377, 5);
+    c[5] = client("k-82f1ab03", "apikey", "key-day", "quota", XL_ABSENT, 5);
+    c[0].bytes = UINT64_C(90123456789);
+    c[0].account = "acme";
+    c[0].place = "XLimitAccount acme";
+    c[1].vhost = "www.example.org:443";
+    c[1].last_refused_s = 1763837400;
+    c[1].suppressed = 12;
+    c[1].over = true;
+    c[2].locked_s = 542;
+    c[2].suppressed = 31;
+    c[2].over = true;
+    c[2].place = "Location /login";
+    c[3].part = "requests";
+    c[4].amount = 8;
+    c[4].in_requests = true;
+    c[5].used = 7312000;
+    c[5].amount = 10000000;
+    for (size_t i = 0; i < 6; i++)
+        xl_snapshot_derive_client(&c[i]);
+}
+
 static int sample(const xl_query_t *query)
 {
     xl_snap_server_t server = {
@@ -66,12 +124,13 @@ static int sample(const xl_query_t *query)
     };
     xl_snap_vhost_t vhosts[] = {
         { "www.example.org:443", "acme", 1830412, UINT64_C(812340118222), 212, 0,
-          { 1741201, 88211, 0, 1000, 0, 0, 0 } },
+          { 1741201, 88211, 0, 1000, 0, 0, 0 }, 0 },
         { "downloads.example.org:443", "acme", 93021, UINT64_C(4997120034111), 96, 0,
-          { 4301, 88211, 402, 107, 0, 0, 0 } },
-        { "shop.example.net:443", NULL, 402117, UINT64_C(50000001234), 0, 0, { 395001, 0, 7116, 0, 0, 0, 0 } },
-        { "blog.example.com:80", NULL, 18222, UINT64_C(1912345678), 1, 0, { 18222, 0, 0, 0, 0, 12, 0 } },
-        { "intranet.example.org:8080", NULL, 12, 91822, 0, 0, { 12, 0, 0, 0, 0, 0, 0 } },
+          { 4301, 88211, 402, 107, 0, 0, 0 }, 0 },
+        { "shop.example.net:443", NULL, 402117, UINT64_C(50000001234), 0, 0, { 395001, 0, 7116, 0, 0, 0, 0 },
+          XL_ABSENT },
+        { "blog.example.com:80", NULL, 18222, UINT64_C(1912345678), 1, 0, { 18222, 0, 0, 0, 0, 12, 0 }, XL_ABSENT },
+        { "intranet.example.org:8080", NULL, 12, 91822, 0, 0, { 12, 0, 0, 0, 0, 0, 0 }, XL_ABSENT },
     };
     xl_snap_limit_t limits[] = {
         quota(vhosts[0].vhost, 0, "www-month", UINT64_C(812340118222), UINT64_C(2000000000000)),
@@ -83,7 +142,20 @@ static int sample(const xl_query_t *query)
         pace(NULL, XL_ABSENT, "uplink", "all", 1250000000, 309),
         pace(NULL, XL_ABSENT, "acme-clients", "client", 500000, 41),
         pace(vhosts[0].vhost, 0, "upload-client", "client", 1000000, 3),
+        count_of("requests", "per-client", "client", "10/s burst=20 nodelay", XL_ABSENT),
+        count_of("connections", "workers", "all", "20", 17),
+        count_of("connections", "key-at-once", "apikey", "8", 5),
+        count_of("penalty", "guessers", "client", "5/10min for=10min count=status:401", XL_ABSENT),
+        count_of("block", "crawler", "all", NULL, XL_ABSENT),
     };
+    xl_snap_zone_t zones[] = {
+        { "clients", NULL, 0, 20411, 65536, 41, 2, 0, 3, NULL },
+        { "apikey", "%{req_novary:X-Api-Key}", 0, 812, 200000, 5, 0, 0, 2, "/etc/apache2/conf-enabled/limits.conf:4" },
+        { "visit", "%{XLIMIT_ADDR} %{HTTP_HOST} %{xlimit_cookie:session}", 0, 65536, 65536, 9, 1, 71233, 1,
+          "/etc/apache2/conf-enabled/limits.conf:5" },
+    };
+    xl_snap_client_t clients[6];
+    xl_snap_account_t accounts[] = { { .name = "acme" }, { .name = "globex" } };
     xl_snap_setting_t settings[] = {
         { "XLimitStateFile", "/var/lib/apache2/xlimit/xlimit.state", "where the counters live over restarts" },
         { "XLimitEngine", "auto", "async: no thread is held while a response is paced" },
@@ -94,6 +166,9 @@ static int sample(const xl_query_t *query)
         [XL_SHEET_VHOSTS] = { vhosts, sizeof vhosts / sizeof *vhosts },
         [XL_SHEET_LIMITS] = { limits, sizeof limits / sizeof *limits },
         [XL_SHEET_SETTINGS] = { settings, sizeof settings / sizeof *settings },
+        [XL_SHEET_ZONES] = { zones, sizeof zones / sizeof *zones },
+        [XL_SHEET_CLIENTS] = { clients, sizeof clients / sizeof *clients },
+        [XL_SHEET_ACCOUNTS] = { accounts, sizeof accounts / sizeof *accounts },
     } };
 
     limits[2].refusing_since_s = 1763781722;
@@ -104,6 +179,10 @@ static int sample(const xl_query_t *query)
     limits[7].account = "acme";
     limits[7].place = "XLimitAccount acme";
     limits[8].dimension = "upload";
+    limits[10].amount = 20;
+    limits[11].amount = 8;
+    limits[10].in_requests = limits[11].in_requests = limits[10].at_once = true;
+    sample_clients(clients);
     xl_snapshot_derive(&snapshot);
     return xl_render_html(&snapshot, query, &sink);
 }

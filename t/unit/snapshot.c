@@ -61,7 +61,7 @@ static void check_states(void)
     for (i = 0; i < sizeof cases / sizeof *cases; i++)
         limits[i] = (xl_snap_limit_t){ .used = cases[i].used, .amount = cases[i].amount, .released = cases[i].released,
                                        .refusing_since_s = cases[i].refusing, .period_start_s = XL_ABSENT,
-                                       .period_end_s = XL_ABSENT, .warn_least = 80,
+                                       .period_end_s = XL_ABSENT, .warn_least = 80, .account_row = XL_ABSENT,
                                        .vhost_row = i % 2 ? XL_ABSENT : 0 };
     xl_snapshot_derive(&s);
     for (i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -73,6 +73,81 @@ static void check_states(void)
     is_u64(server.warned, 2, "sum of warned");
     is_u64(server.requests + server.sent_bytes + server.active, 15, "sums of the hosts");
     is_u64(vhost.refusing, 1, "limits of the host that refuse");
+}
+
+/* Of connections of all, what is active is what is used. */
+static void check_at_once(void)
+{
+    xl_snap_server_t server = { .generated_s = 1500 };
+    xl_snap_limit_t limit = { .used = XL_ABSENT, .amount = 8, .active = 2, .released = XL_ABSENT, .at_once = true,
+                              .in_requests = true, .refusing_since_s = XL_ABSENT, .warn_least = XL_ABSENT };
+    xl_snapshot_t s = { { [XL_SHEET_SERVER] = { &server, 1 }, [XL_SHEET_LIMITS] = { &limit, 1 } } };
+
+    xl_snapshot_derive(&s);
+    is_u64(limit.percent, 250, "two of eight are a quarter");
+    is_u64(limit.left, 6, "six may come");
+    is_str(limit.unit, "requests", "... requests");
+    is_u64(limit.projected, XL_ABSENT, "which end is not foreseen");
+    limit.active = 8;
+    xl_snapshot_derive(&s);
+    is_str(limit.state, "exceeded", "eight of eight");
+    limit.at_once = false;
+    xl_snapshot_derive(&s);
+    is_u64(limit.percent, XL_ABSENT, "of a key's limit the sum over all keys says nothing");
+    is_str(limit.state, "ok", "... about any of them");
+}
+
+static void check_accounts(void)
+{
+    xl_snap_server_t server = { .generated_s = 1500 };
+    xl_snap_vhost_t v[] = {
+        { .requests = 1, .sent_bytes = 10, .active = 100, .account_row = 1 },
+        { .requests = 2, .sent_bytes = 20, .active = 200, .account_row = XL_ABSENT },
+        { .requests = 4, .sent_bytes = 40, .active = 400, .account_row = 1 },
+    };
+    xl_snap_account_t a[] = { { .name = "idle", .hosts = 9 }, { .name = "acme" } };
+    xl_snap_limit_t l[4];
+    xl_snapshot_t s = { { [XL_SHEET_SERVER] = { &server, 1 }, [XL_SHEET_VHOSTS] = { v, 3 },
+                          [XL_SHEET_LIMITS] = { l, 4 }, [XL_SHEET_ACCOUNTS] = { a, 2 } } };
+    size_t i;
+
+    for (i = 0; i < 4; i++) /* of host 0 and 1, of the account, and of all: the last one does not refuse */
+        l[i] = (xl_snap_limit_t){ .used = XL_ABSENT, .amount = XL_ABSENT, .refusing_since_s = i < 3 ? 7 : XL_ABSENT,
+                                  .vhost_row = i < 2 ? i : XL_ABSENT, .account_row = i == 2 ? 1 : XL_ABSENT };
+    xl_snapshot_derive(&s);
+    is_u64(a[1].hosts * 1000 + a[1].requests, 2005, "hosts and requests of the account");
+    is_u64(a[1].sent_bytes + a[1].active, 550, "what they sent, who is active");
+    is_u64(a[1].refusing, 2, "a limit of its host and one of its own refuse");
+    is_u64(a[0].hosts + a[0].requests + a[0].refusing, 0, "one without hosts");
+    is_u64(v[0].refusing * 100 + v[1].refusing * 10 + v[2].refusing, 110, "the hosts' own");
+}
+
+static void check_clients(void)
+{
+    static const struct {
+        uint64_t used, amount, active, percent;
+        bool in_requests, over;
+        const char *state, *unit, *what;
+    } cases[] = {
+        { 500, 1000, 3, 500, false, false, "ok", "bytes", "a quota of bytes" },
+        { 1000, 1000, 0, 1000, true, false, "exceeded", "requests", "a quota that is used up" },
+        { 300, 1000, 0, 300, false, true, "exceeded", "bytes", "one whose slices are" },
+        { XL_ABSENT, 4, 3, 750, true, false, "ok", "requests", "three of four at once" },
+        { XL_ABSENT, 4, 4, 1000, true, false, "exceeded", "requests", "four of four" },
+        { XL_ABSENT, XL_ABSENT, 9, XL_ABSENT, false, false, "ok", NULL, "a bandwidth" },
+        { XL_ABSENT, XL_ABSENT, 0, XL_ABSENT, false, true, "exceeded", NULL, "one who is locked out" },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        xl_snap_client_t c = { .used = cases[i].used, .amount = cases[i].amount, .active = cases[i].active,
+                               .in_requests = cases[i].in_requests, .over = cases[i].over };
+
+        xl_snapshot_derive_client(&c);
+        is_str(c.state, cases[i].state, cases[i].what);
+        is_u64(c.percent, cases[i].percent, "... its percentage");
+        ok(c.unit == cases[i].unit || (c.unit && cases[i].unit && !strcmp(c.unit, cases[i].unit)), "... its unit");
+    }
 }
 
 /* ---- filter and order ---------------------------------------------------- */
@@ -133,6 +208,26 @@ static void check_filter(void)
     is_u64(s.tables[XL_SHEET_VHOSTS].n, 0, "none contains it");
 }
 
+static void check_filter_of_keys(void)
+{
+    xl_snap_client_t c[] = { { .key = "192.0.2.7", .vhost = "a:80" }, { .key = "Mallory", .vhost = "b:80" },
+                             { .key = "x", .vhost = NULL } };
+    xl_snap_zone_t z[] = { { .name = "apikey" }, { .name = "visit" } };
+    xl_snap_account_t a[] = { { .name = "acme" }, { .name = "globex" } };
+    xl_snap_setting_t t[] = { { .name = "XLimitMemory" } };
+    xl_snapshot_t s = { { [XL_SHEET_CLIENTS] = { c, 3 }, [XL_SHEET_ZONES] = { z, 2 }, [XL_SHEET_ACCOUNTS] = { a, 2 },
+                          [XL_SHEET_SETTINGS] = { t, 1 } } };
+
+    ok(xl_snapshot_matches(XL_SHEET_CLIENTS, &c[0], "A:8"), "a client by host");
+    ok(xl_snapshot_matches(XL_SHEET_CLIENTS, &c[0], "192.0.2."), "... by key");
+    ok(!xl_snapshot_matches(XL_SHEET_CLIENTS, &c[2], "a:8"), "not one of no host");
+    xl_snapshot_filter(&s, "m");
+    is_u64(s.tables[XL_SHEET_CLIENTS].n, 1, "one client");
+    is_str(c[0].key, "Mallory", "... the right one");
+    is_u64(s.tables[XL_SHEET_ACCOUNTS].n * 10 + s.tables[XL_SHEET_ZONES].n, 10, "accounts and zones by their names");
+    is_u64(s.tables[XL_SHEET_SETTINGS].n, 1, "settings stay");
+}
+
 /* ---- words --------------------------------------------------------------- */
 
 static void check_words(void)
@@ -171,8 +266,12 @@ int main(void)
 {
     check_projection();
     check_states();
+    check_at_once();
+    check_accounts();
+    check_clients();
     check_order();
     check_filter();
+    check_filter_of_keys();
     check_words();
     check_absent();
     return done_testing();
