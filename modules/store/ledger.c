@@ -220,6 +220,25 @@ uint32_t xl_ledger_attach(xl_ledger_t *ledger, xl_entry_e kind, const char *vhos
     return index;
 }
 
+uint32_t xl_ledger_adopt(xl_ledger_t *ledger, const xl_entry_t *entry, bool *added)
+{
+    uint32_t index = xl_ledger_find(ledger, entry->id);
+    xl_entry_t *own;
+
+    *added = false;
+    if (index != XL_NO_ENTRY)
+        return index;
+    index = vacate(ledger, 0); /* no generation is older than 0: only what is free */
+    if (index == XL_NO_ENTRY)
+        return XL_NO_ENTRY;
+    own = xl_ledger_entry(ledger, index);
+    memcpy((unsigned char *)own + sizeof(own->kind), (const unsigned char *)entry + sizeof(entry->kind),
+           sizeof(*entry) - sizeof(entry->kind));
+    atomic_store(&own->kind, atomic_load(&entry->kind));
+    *added = true;
+    return index;
+}
+
 /* Everything between the identity and the columns, which a pace that was under
  * way is part of: both ledgers belong to one boot or are rebased later. */
 const char *xl_ledger_copy(xl_ledger_t *to, const xl_ledger_t *from)
@@ -261,13 +280,24 @@ static bool row_free(xl_ledger_t *ledger, uint32_t row, bool (*gone)(uint32_t ro
     return true;
 }
 
+bool xl_ledger_of_boot(const xl_ledger_t *ledger, const char *boot_id)
+{
+    return *boot_id && !strncmp(head_of(ledger)->boot_id, boot_id, XL_BOOT_ID_BYTES - 1);
+}
+
+void xl_ledger_boot(const xl_ledger_t *ledger, char boot_id[XL_BOOT_ID_BYTES])
+{
+    memcpy(boot_id, head_of(ledger)->boot_id, XL_BOOT_ID_BYTES - 1);
+    boot_id[XL_BOOT_ID_BYTES - 1] = '\0';
+}
+
 /* The boot id comes last: who dies before it does all of this again. */
 void xl_ledger_rebase(xl_ledger_t *ledger, const char *boot_id)
 {
     char *noted = head_of(ledger)->boot_id;
     uint32_t i, used = used_entries(ledger);
 
-    if (*boot_id && !strncmp(noted, boot_id, sizeof(head_of(ledger)->boot_id) - 1))
+    if (xl_ledger_of_boot(ledger, boot_id))
         return;
     for (i = 0; i < used; i++)
         atomic_store(&xl_ledger_entry(ledger, i)->meter.tat_ns, 0);
@@ -286,7 +316,7 @@ uint64_t xl_ledger_newest(const xl_ledger_t *ledger)
         const xl_entry_t *entry = xl_ledger_entry(ledger, i);
         uint64_t generation = atomic_load(&entry->generation);
 
-        if (atomic_load(&entry->kind) != XL_ENTRY_FREE && generation > newest)
+        if (atomic_load(&entry->kind) != XL_ENTRY_FREE && generation > newest && generation <= XL_GENERATION_MOST)
             newest = generation;
     }
     return newest;

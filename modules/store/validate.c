@@ -9,23 +9,15 @@
  */
 #include "xl_ledger.h"
 
+#include "xl_crc.h"
+
 #include <string.h>
 
 _Static_assert(offsetof(xl_ledger_head_t, crc) + sizeof(uint32_t) == XL_LEDGER_FIXED_BYTES, "the CRC comes last");
 
 uint32_t xl_ledger_checksum(const xl_ledger_head_t *head)
 {
-    const unsigned char *byte = (const unsigned char *)head;
-    uint32_t crc = UINT32_MAX;
-    size_t i;
-    int bit;
-
-    for (i = 0; i < offsetof(xl_ledger_head_t, crc); i++) {
-        crc ^= byte[i];
-        for (bit = 0; bit < 8; bit++)
-            crc = crc & 1 ? crc >> 1 ^ UINT32_C(0xEDB88320) : crc >> 1;
-    }
-    return ~crc;
+    return xl_crc32(head, offsetof(xl_ledger_head_t, crc));
 }
 
 const char *xl_ledger_check_head(const xl_ledger_head_t *head, size_t size, size_t *offset, bool *newer)
@@ -78,7 +70,7 @@ static const char *check_label(const char *label, size_t label_offset, size_t *o
 }
 
 /* A label that was cut no longer gives its fingerprint; all others must. */
-static const char *check_entry(const xl_entry_t *entry, size_t at, size_t *offset)
+const char *xl_ledger_check_entry(const xl_entry_t *entry, size_t at, size_t *offset)
 {
     uint32_t kind = atomic_load(&entry->kind);
     const char *fault;
@@ -116,7 +108,7 @@ const char *xl_ledger_open(xl_ledger_t *ledger, void *base, size_t size, size_t 
     for (i = 0; i < found.capacity; i++) {
         xl_entry_t *entry = xl_ledger_entry(&found, i);
 
-        if ((fault = check_entry(entry, (size_t)((unsigned char *)entry - found.base), offset)))
+        if ((fault = xl_ledger_check_entry(entry, (size_t)((unsigned char *)entry - found.base), offset)))
             return fault;
         if (atomic_load(&entry->kind) != XL_ENTRY_FREE)
             used = i + 1;
