@@ -135,7 +135,8 @@ accepts 'XLimitSpool off',         "\nXLimitSpool off\n";
 accepts 'XLimitSpool 5GB conf',    "\nXLimitSpool 5GB \"" . $s->path('conf') . qq("\n);
 accepts 'XLimitStateFile none',    qq(\nXLimitStateFile "none"\n), "\nXLimitStateError fresh\n";
 accepts 'XLimitStateFile run/x',   qq(\nXLimitStateFile ") . $s->path('run/x') . qq("\n);
-accepts 'XLimitStateError fail',   "\nXLimitStateError fail\n";
+accepts 'XLimitFlush 90s',         "\nXLimitStateError fresh\nXLimitFlush 90s\n";
+accepts 'XLimitStateError fail',   "\nXLimitStateError fail\nXLimitFlush 1s\n";
 
 # Switched off is checked and dropped; its name is free then.
 unlike dump_of("XLimitQuota all 1GB 30d mode=off\n"), qr/XLimitQuota/, 'mode=off: no limit';
@@ -348,7 +349,7 @@ my %sample = (
     XLimitStateFile  => 'none',                XLimitStateError => 'fail',          XLimitMemory   => '1MB',
     XLimitEngine     => 'async',               XLimitBuffer     => '10kB',          XLimitSpool    => 'off',
     XLimitUpload     => 'client 1MB/s',        XLimitClientPrefix => '24 56',       XLimitBackendRate => 'On',
-    XLimitAccount    => 'x',                   '<XLimitAccount' => "y>\n</XLimitAccount>",
+    XLimitFlush      => '5s',                  XLimitAccount => 'x', '<XLimitAccount' => "y>\n</XLimitAccount>",
 );
 my %allowed = (
     XL_IN_SCOPES => qr/^(?!Limit$|XLimitAccount$)/, XL_IN_ACCOUNTS => qr/^(?!Limit$)/, XL_IN_HOSTS => qr/^VirtualHost$/,
@@ -386,11 +387,8 @@ refuses("> XLimitExceeded quota redirect /a\x01b\n", 'is not a URL to redirect t
 cmp_ok scalar @malformed, '>=', 160, scalar(@malformed) . ' malformed configurations';
 
 # What the contract names for later is unknown until it works.
-for (qw(XLimitRequests XLimitConnections XLimitPenalty XLimitZone XLimitBlock XLimitFlush XLimitWaiting XLimitEventLog
-    XLimitCluster XLimitStatusWrite CBandLimit))
-{
-    refuses("> $_ all 1", "Invalid command '$_'");
-}
+refuses("> $_ all 1", "Invalid command '$_'") for qw(XLimitRequests XLimitConnections XLimitPenalty XLimitZone XLimitBlock
+    XLimitWaiting XLimitEventLog XLimitCluster XLimitStatusWrite CBandLimit);
 
 # The same name is no trouble where the counters differ.
 for (split /^--\n/m, <<"EOF") {

@@ -185,7 +185,8 @@ static void dump_engine(const dump_t *dump, const xl_engine_conf_t *engine)
         apr_file_printf(out, "XLimitStateFile %s\n", quoted(dump->pool, engine->state_file));
     else
         apr_file_printf(out, "# XLimitStateFile: xlimit.state under the state directory\n");
-    apr_file_printf(out, "XLimitStateError %s\n", engine->state_error_fail ? "fail" : "fresh");
+    apr_file_printf(out, "XLimitStateError %s\nXLimitFlush %s\n", engine->state_error_fail ? "fail" : "fresh",
+                    time_text(dump->pool, engine->flush_ms));
     if (engine->memory_bytes)
         apr_file_printf(out, "XLimitMemory %s\n", size_text(dump->pool, engine->memory_bytes));
     else
