@@ -20,6 +20,12 @@ static const char *place_of(const xl_request_t *xr, const xl_limit_t *limit)
     return *limit->place ? apr_pstrcat(xr->r->pool, ", ", limit->place, NULL) : "";
 }
 
+/* Other children can write to it: it may have no end. */
+static const char *vhost_of(const xl_request_t *xr, const xl_applied_t *applied)
+{
+    return apr_pstrndup(xr->r->pool, applied->entry->vhost, XL_LABEL_MAX - 1);
+}
+
 static void used_up(const xl_request_t *xr, const xl_applied_t *applied, xl_now_t now)
 {
     const xl_limit_t *limit = applied->limit;
@@ -28,7 +34,7 @@ static void used_up(const xl_request_t *xr, const xl_applied_t *applied, xl_now_
         return;
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, xr->r,
                   "xlimit(401): %s of %s%s (%s:%d) is used up%s; worth trying again in %" APR_UINT64_T_FMT " s",
-                  limit->name, applied->entry->vhost, place_of(xr, limit), limit->file, limit->line,
+                  limit->name, vhost_of(xr, applied), place_of(xr, limit), limit->file, limit->line,
                   limit->mode == XL_MODE_DRY_RUN ? " (dry run: nothing is refused)" : "", xr->verdict.retry_after_s);
 }
 
@@ -42,7 +48,7 @@ static void free_again(const xl_request_t *xr, const xl_applied_t *applied, xl_n
     ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, xr->r,
                   "xlimit(402): %s of %s%s is free again after %" APR_INT64_T_FMT " s and %" APR_UINT64_T_FMT
                   " more requests that found it used up",
-                  applied->limit->name, applied->entry->vhost, place_of(xr, applied->limit),
+                  applied->limit->name, vhost_of(xr, applied), place_of(xr, applied->limit),
                   (now.wall_ms - since_ms) / 1000, suppressed);
 }
 
@@ -71,7 +77,7 @@ void xl_events_warn(const xl_request_t *xr)
         percent = xl_quota_warning(applied->limit, applied->entry, xl_now().wall_ms);
         if (percent)
             ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, xr->r, "xlimit(403): %s of %s%s (%s:%d) has reached %u %%",
-                          applied->limit->name, applied->entry->vhost, place_of(xr, applied->limit),
+                          applied->limit->name, vhost_of(xr, applied), place_of(xr, applied->limit),
                           applied->limit->file, applied->limit->line, percent);
     }
 }
