@@ -87,9 +87,9 @@ typedef struct {
 } xl_image_taken_t;
 
 /* Brings a good image into a ledger on which nobody counts. What is not there is
- * added; of what is, each counter becomes the larger one of the later period.
- * May be done any number of times. */
-xl_image_taken_t xl_image_take(xl_ledger_t *ledger, const xl_image_head_t *head, const void *body);
+ * added; of what is, with `raise`, each counter becomes the larger one of the
+ * later period. May be done any number of times. */
+xl_image_taken_t xl_image_take(xl_ledger_t *ledger, const xl_image_head_t *head, const void *body, bool raise);
 
 uint32_t xl_image_entries(const xl_image_head_t *head);
 

@@ -61,12 +61,12 @@ static void tell(xl_write_e result, const xl_write_fault_t *fault)
 {
     if (result == XL_WRITE_FAILED) {
         if (!atomic_exchange(&flush->lease->failing, 1))
-            ap_log_error(APLOG_MARK, APLOG_ERR, fault->error, log_server, "xlimit(245): the copy of the counters %s %s; "
-                         "a power loss would cost what is counted from now on, nothing else does; trying again",
+            ap_log_error(APLOG_MARK, APLOG_ERR, fault->error, log_server, "xlimit(245): the copy of the counters %s "
+                         "%s; a power loss would cost what is counted from now on, nothing else does; trying again",
                          flush->file.path, fault->what);
     } else if (atomic_exchange(&flush->lease->failing, 0)) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, log_server, "xlimit(246): the copy of the counters %s is written again",
-                     flush->file.path);
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, log_server, "xlimit(246): the copy of the counters %s is written "
+                     "again", flush->file.path);
     }
 }
 
@@ -104,8 +104,8 @@ static bool hold_lease(uint64_t now_ns)
         if ((holder && is_alive(holder, now_ns))
             || !atomic_compare_exchange_strong(&flush->lease->holder, &holder, me))
             return false;
-        ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, log_server, "xlimit(247): process %u copies the counters now, after %u",
-                     me, holder);
+        ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, log_server, "xlimit(247): process %u copies the counters now, after "
+                     "%u", me, holder);
     }
     atomic_store(&flush->lease->beat_ns, now_ns);
     return true;
@@ -190,8 +190,8 @@ static bool new_lease(void)
 
 static void without_copies(const char *path, const char *reason, server_rec *s)
 {
-    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(243): the copy of the counters %s %s; there is none, so that a "
-                 "power loss may cost all of them; move it away and restart", path, reason);
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(243): the copy of the counters %s %s; there is none, so that "
+                 "a power loss may cost all of them; move it away and restart", path, reason);
 }
 
 /* What cannot be read is kept under another name, as a state file is. */
@@ -201,8 +201,8 @@ static const char *make_way(const xl_copy_t *copy, apr_pool_t *ptemp, server_rec
 
     if (error)
         return error;
-    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(244): the copy of the counters %s is spoilt (%s) and now called "
-                 "%s; a new one is begun", copy->path, copy->reason, name);
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(244): the copy of the counters %s is spoilt (%s) and now "
+                 "called %s; a new one is begun", copy->path, copy->reason, name);
     return NULL;
 }
 

@@ -207,31 +207,34 @@ static xl_segment_need_t need_for(const xl_segment_need_t *need, const xl_copy_t
 static bool bring_back(xl_segment_t *segment, const xl_copy_t *copy)
 {
     if (copy->state == XL_COPY_GOOD)
-        xl_image_take(&segment->ledger, &copy->head, copy->body);
+        xl_image_take(&segment->ledger, &copy->head, copy->body, false);
     return true;
 }
 
-/* After another boot the file may be older than the copy, in any of its parts:
- * the kernel had not written all of it when power failed. */
+/* Within a boot what the file says is right, and only what is missing there comes
+ * from the copy. After another one the file may be older than the copy, in any
+ * of its parts: the kernel had not written all of it when power failed. */
 static bool bring_together(xl_segment_t *segment, const xl_segment_need_t *need, const xl_copy_t *copy,
                            apr_pool_t *ptemp, server_rec *s)
 {
-    xl_segment_need_t more = *need;
+    bool another_boot = !xl_ledger_of_boot(&segment->ledger, boot_id(ptemp));
     xl_image_taken_t taken, rest = { 0 };
+    xl_segment_need_t more = *need;
+    uint32_t behind;
 
-    if (copy->state != XL_COPY_GOOD || xl_ledger_of_boot(&segment->ledger, boot_id(ptemp)))
+    if (copy->state != XL_COPY_GOOD)
         return true;
-    taken = xl_image_take(&segment->ledger, &copy->head, copy->body);
-    if (taken.refused) {
+    taken = xl_image_take(&segment->ledger, &copy->head, copy->body, another_boot);
+    if (taken.refused && another_boot) {
         more.capacity = segment->ledger.capacity + taken.refused;
         if (!enlarge(segment, &more, ptemp, s))
             return false;
-        rest = xl_image_take(&segment->ledger, &copy->head, copy->body);
+        rest = xl_image_take(&segment->ledger, &copy->head, copy->body, true);
     }
-    if (taken.added + taken.raised + rest.added)
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(242): after a power loss: %u counters of %s were behind the "
-                     "copy of %s in %s, and now are not", taken.added + taken.raised + rest.added, segment->path,
-                     time_of(copy, ptemp), copy->path);
+    behind = taken.added + taken.raised + rest.added;
+    if (behind)
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(242): %u counters of %s were missing or behind; they go on "
+                     "from the copy of %s in %s", behind, segment->path, time_of(copy, ptemp), copy->path);
     return true;
 }
 

@@ -249,7 +249,7 @@ static bool merge(xl_entry_t *entry, xl_entry_t *other)
     return memcmp((unsigned char *)entry + at, before + at, rest);
 }
 
-xl_image_taken_t xl_image_take(xl_ledger_t *ledger, const xl_image_head_t *head, const void *body)
+xl_image_taken_t xl_image_take(xl_ledger_t *ledger, const xl_image_head_t *head, const void *body, bool raise)
 {
     _Alignas(64) unsigned char space[sizeof(xl_entry_t)];
     bool same_boot = xl_ledger_of_boot(ledger, head->boot_id), added;
@@ -264,7 +264,7 @@ xl_image_taken_t xl_image_take(xl_ledger_t *ledger, const xl_image_head_t *head,
             taken.refused++;
         else if (added)
             taken.added++;
-        else
+        else if (raise)
             taken.raised += merge(xl_ledger_entry(ledger, index), entry);
     }
     return taken;

@@ -2,7 +2,8 @@
  *
  * validate: takes over a ledger that an earlier server left, after looking at
  * everything that is later relied on: the fixed part of the head under its
- * CRC, the sizes against the block, the identity of every entry.
+ * CRC, the sizes and the count of entries against the block, the identity of
+ * every entry. One identity may stand twice: the first is found.
  * Never writes but to the head's count of entries, which it only raises: who
  * still counts may just be attaching one.
  * The caller is alone with the block, or holds the structure mutex.
@@ -113,6 +114,9 @@ const char *xl_ledger_open(xl_ledger_t *ledger, void *base, size_t size, size_t 
         if (atomic_load(&entry->kind) != XL_ENTRY_FREE)
             used = i + 1;
     }
+    *offset = offsetof(xl_ledger_head_t, used);
+    if (atomic_load(&head->used) > found.capacity)
+        return "shorter than its count of entries says";
     if (atomic_load(&head->used) < used)
         atomic_store(&head->used, used);
     *ledger = found;

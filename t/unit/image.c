@@ -150,11 +150,11 @@ static void test_round_trip(void)
         is_u64(head.body_at, xl_image_file_bytes(0) + (size_t)(i + 1) % 2 * disk.room, "slots are written in turn");
     }
     is_u64(head.writer, 4711, "it says who wrote it");
-    taken = xl_image_take(&back, &head, body);
+    taken = xl_image_take(&back, &head, body, true);
     ok(taken.added == 2 && !taken.raised && !taken.refused, "an empty ledger takes all of it");
     is_u64(sent(&back, "a"), 105, "with its counters");
     is_u64(xl_entry_active(&back, xl_ledger_entry(&back, 1)), 0, "and nothing active");
-    taken = xl_image_take(&back, &head, body);
+    taken = xl_image_take(&back, &head, body, true);
     ok(!taken.added && !taken.raised && !taken.refused, "a second time changes nothing");
     is_u64(xl_image_body(&ledger, NULL, 0), 2 * sizeof(xl_entry_t), "without room it says what it takes");
     free(ledger.base);
@@ -237,7 +237,7 @@ static void test_flips(void)
         } else {
             xl_ledger_t back = fresh(CAPACITY, "boot-1");
 
-            xl_image_take(&back, &head, body);
+            xl_image_take(&back, &head, body, true);
             wrong += sent(&back, "a") != 100 * head.sequence;
             caught += head.sequence == 1;
             free(back.base);
@@ -408,20 +408,25 @@ static void test_merge(void)
 
     for (size_t i = 0; i < COUNT(t); i++) {
         xl_ledger_t ledger = fresh(CAPACITY, "boot-1"), source = fresh(CAPACITY, "boot-1");
+        xl_ledger_t lower = fresh(CAPACITY, "boot-1");
         xl_image_head_t head;
         xl_image_taken_t taken;
 
+        counter(&lower, "a", 1);
         if (t[i].ledger != UINT64_MAX)
             counter(&ledger, "a", t[i].ledger);
         atomic_store(&counter(&source, "a", t[i].copy)->warned, t[i].copy);
         xl_image_sign(&head, &source, 1);
         xl_image_seal(&head, 0, sizeof(body), body, xl_image_body(&source, body, sizeof(body)), 1, 1000);
-        taken = xl_image_take(&ledger, &head, body);
+        taken = xl_image_take(&ledger, &head, body, true);
+        xl_image_take(&lower, &head, body, false);
         is_u64(sent(&ledger, "a"), t[i].both, t[i].what);
+        is_u64(sent(&lower, "a"), 1, "... unless what is there shall stay");
         ok(taken.added == t[i].added && taken.raised == t[i].raised && !taken.refused, "... and is told so");
         is_u64(atomic_load(&xl_ledger_entry(&ledger, 0)->warned), t[i].both > t[i].ledger || t[i].added ? t[i].copy : 0,
                "... states go with the later one");
         free(ledger.base);
+        free(lower.base);
         free(source.base);
     }
 }
@@ -439,10 +444,10 @@ static void test_boots_and_room(void)
     xl_image_sign(&head, &source, 1);
     xl_image_seal(&head, 0, sizeof(body), body, xl_image_body(&source, body, sizeof(body)), 1, 1000);
     is_str(xl_image_check_body(&head, body), NULL, "a copy of three");
-    taken = xl_image_take(&same, &head, body);
+    taken = xl_image_take(&same, &head, body, true);
     ok(taken.added == 2 && taken.refused == 1, "what finds no room is told");
     is_u64(atomic_load(&xl_ledger_entry(&same, 0)->meter.tat_ns), 99, "within a boot meters go on");
-    xl_image_take(&other, &head, body);
+    xl_image_take(&other, &head, body, true);
     is_u64(atomic_load(&xl_ledger_entry(&other, 0)->meter.tat_ns), 0, "after another boot they are at rest");
     free(source.base);
     free(same.base);
