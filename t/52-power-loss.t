@@ -78,7 +78,7 @@ sub ledger_rows { return unpack 'L', substr $sample{state3}, 24, 4 }
 sub cut   { my ($bytes) = @_; return sub { truncate $_[0], $bytes or die "$_[0]: $!" } }
 sub bytes { my ($at, $bytes) = @_; return sub { patch($_[0], $at, $bytes) } }
 sub field { my ($at, $value) = @_; return sub { patch($_[0], $at, pack 'L', $value); reseal($_[0]) } }
-sub fill  { my ($text) = @_; return sub { spew($_[0], substr $text x (length $sample{state3}), 0, length $sample{state3}) } }
+sub fill  { my ($text) = @_; return sub { spew($_[0], substr $text x (length $sample{state3}), 0, -s $_[0]) } }
 sub gone  { return unlink $_[0] }
 
 sub noise {
@@ -200,7 +200,7 @@ sub contents { return -f $_[0] && !-l $_[0] && slurp($_[0]) =~ /[^\0]/ ? slurp($
 # The bytes stand under some name yet; a file that was set aside may have grown by zeros.
 sub is_kept {
     my ($bytes, $of) = @_;
-    return !defined $bytes || grep { my $there = contents($_); defined $there && $there =~ /\A\Q$bytes\E\0*\z/ } glob "$of*";
+    return grep { (contents($_) // '') =~ /\A\Q$bytes\E\0*\z/ } glob "$of*";
 }
 
 # how the start ends with `fail`, and with `fresh` when that differs

@@ -101,8 +101,10 @@ static bool hold_lease(uint64_t now_ns)
     uint32_t me = (uint32_t)getpid(), holder = atomic_load(&flush->lease->holder);
 
     if (holder != me) {
-        if ((holder && is_alive(holder, now_ns))
-            || !atomic_compare_exchange_strong(&flush->lease->holder, &holder, me))
+        if (holder && is_alive(holder, now_ns))
+            return false;
+        atomic_store(&flush->lease->beat_ns, now_ns); /* first: without it the new holder looks dead */
+        if (!atomic_compare_exchange_strong(&flush->lease->holder, &holder, me))
             return false;
         ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, log_server, "xlimit(247): process %u copies the counters now, after "
                      "%u", me, holder);
