@@ -6,6 +6,7 @@
 #include "mod_xlimit.h"
 #include "xl_config.h"
 #include "xl_conn.h"
+#include "xl_flush.h"
 #include "xl_networks.h"
 #include "xl_segment.h"
 #include "xl_status.h"
@@ -54,6 +55,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (rv == OK && (!xl_keyspace_open(s) || !xl_networks_share(s)))
         rv = HTTP_INTERNAL_SERVER_ERROR;
     if (rv == OK) {
+        xl_flush_open(pconf, ptemp, s);
         xl_startup_check(s);
         xl_stream_startup();
     }
@@ -65,6 +67,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     xl_segment_child(pchild, s);
     xl_keyspace_child(pchild, s);
     xl_networks_child(pchild, s);
+    xl_flush_child(pchild);
 }
 
 static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot, mpm_child_status status)
@@ -96,6 +99,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_test_config(test_config, NULL, NULL, APR_HOOK_MIDDLE);
+    /* Before mod_watchdog's, which is LAST and then looks who wants ticks. */
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);

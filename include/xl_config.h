@@ -49,6 +49,7 @@ typedef struct {
     uint64_t spool_bytes;     /* 0: off */
     const char *spool_dir;    /* NULL: the system's */
     bool state_error_fail;    /* XLimitStateError fail */
+    uint64_t flush_ms;        /* between two copies of the counters */
 } xl_engine_conf_t;
 
 #define XL_PREFIX_V4 32

@@ -30,6 +30,8 @@
 #define XL_NO_ENTRY UINT32_MAX
 #define XL_NO_ROW UINT32_MAX
 #define XL_LABEL_MAX 128
+#define XL_BOOT_ID_BYTES 40
+#define XL_GENERATION_MOST (UINT64_C(1) << 48) /* what is more was never one */
 
 /* The first 64 bytes keep their form in every version, so that a newer file can
  * be told from a broken one. They never change after xl_ledger_init. */
@@ -45,7 +47,7 @@ typedef struct {
     uint32_t reserved[3];
     uint32_t crc; /* CRC-32 of everything above */
 
-    char boot_id[40];
+    char boot_id[XL_BOOT_ID_BYTES];
     _Alignas(64) _Atomic uint32_t used; /* no entry at or after it was ever attached */
     _Atomic uint32_t rows_claimed;      /* no row at or after it was ever claimed */
 } xl_ledger_head_t;
@@ -134,6 +136,9 @@ void xl_ledger_extend(xl_ledger_t *ledger, void *base, size_t size);
 /* Of that the part about the head alone, which must be there whole. */
 const char *xl_ledger_check_head(const xl_ledger_head_t *head, size_t size, size_t *offset, bool *newer);
 
+/* Of that the part about one entry, which stands at `at`. */
+const char *xl_ledger_check_entry(const xl_entry_t *entry, size_t at, size_t *offset);
+
 /* CRC-32 (IEEE 802.3) of the head's fixed part. */
 uint32_t xl_ledger_checksum(const xl_ledger_head_t *head);
 
@@ -147,6 +152,17 @@ const char *xl_ledger_copy(xl_ledger_t *to, const xl_ledger_t *from);
  * gone and the numbers mean others now), and notes the new one. "" is no boot
  * that is known: another one each time. */
 void xl_ledger_rebase(xl_ledger_t *ledger, const char *boot_id);
+
+/* Whether the block was last opened under that boot id, which is known. */
+bool xl_ledger_of_boot(const xl_ledger_t *ledger, const char *boot_id);
+
+/* The boot id as noted, always with an end. */
+void xl_ledger_boot(const xl_ledger_t *ledger, char boot_id[XL_BOOT_ID_BYTES]);
+
+/* The entry of that identity, which the caller has checked: the one that is
+ * there as it is, else a copy of all of it (*added). XL_NO_ENTRY: full. Nobody
+ * else is on the ledger. */
+uint32_t xl_ledger_adopt(xl_ledger_t *ledger, const xl_entry_t *entry, bool *added);
 
 xl_entry_t *xl_ledger_entry(const xl_ledger_t *ledger, uint32_t index); /* NULL when out of range */
 uint32_t xl_ledger_index(const xl_ledger_t *ledger, const xl_entry_t *entry); /* of one that _entry returned */

@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 typedef enum {
@@ -55,6 +56,16 @@ bool xl_statefile_blank(const xl_statefile_t *file);
 /* Renames a file that cannot be used to NAME.corrupt-<UTC>-<pid> and closes
  * it. NULL or the reason; *name is its new name. */
 const char *xl_statefile_set_aside(xl_statefile_t *file, apr_pool_t *p, const char **name);
+
+const char *xl_statefile_rename_aside(const char *path, apr_pool_t *p, const char **name);
+
+/* Opens what is a regular file of one link and ours, and follows no symbolic
+ * link. NULL or the reason, errno being that of open(), and *fd is -1 then. */
+const char *xl_statefile_open_safely(const char *path, int flags, int *fd, struct stat *st, apr_pool_t *p);
+
+/* Gives a file that had so many bytes disk space for `size`, or leaves it as it
+ * was. 0 or an errno. */
+int xl_statefile_reserve(int fd, off_t had, size_t size);
 
 /* Gives the file a second name, NAME and the suffix, which a successor leaves to it.
  * What had that name before is gone. NULL or the reason. */

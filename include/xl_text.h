@@ -23,6 +23,7 @@ const char *xl_text_action(apr_pool_t *p, const xl_action_t *action);
 const char *xl_text_period(apr_pool_t *p, const xl_period_t *period);
 
 const char *xl_text_size(apr_pool_t *p, uint64_t bytes);
+const char *xl_text_time(apr_pool_t *p, uint64_t ms);
 const char *xl_text_quoted(apr_pool_t *p, const char *text);
 
 #endif

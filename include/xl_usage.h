@@ -56,4 +56,9 @@ void xl_usage_take_back(xl_usage_t *usage, uint64_t n, uint32_t ordinal);
  * nothing used. */
 xl_usage_view_t xl_usage_read(const xl_usage_t *usage, const xl_period_t *period, int64_t wall_ms);
 
+/* Makes of two copies of one counter what is known of it: the later period,
+ * and of one and the same period the larger amount. Nobody counts into `usage`
+ * meanwhile. */
+void xl_usage_merge(xl_usage_t *usage, const xl_usage_t *other);
+
 #endif

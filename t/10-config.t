@@ -97,7 +97,8 @@ accepts 'XLimitSpool off',         "\nXLimitSpool off\n";
 accepts 'XLimitSpool 5GB conf',    "\nXLimitSpool 5GB \"" . $s->path('conf') . qq("\n);
 accepts 'XLimitStateFile none',    qq(\nXLimitStateFile "none"\n), "\nXLimitStateError fresh\n";
 accepts 'XLimitStateFile run/x',   qq(\nXLimitStateFile ") . $s->path('run/x') . qq("\n);
-accepts 'XLimitStateError fail',   "\nXLimitStateError fail\n";
+accepts 'XLimitFlush 90s',         "\nXLimitStateError fresh\nXLimitFlush 90s\n";
+accepts 'XLimitStateError fail',   "\nXLimitStateError fail\nXLimitFlush 1s\n";
 
 # ---- classes ----------------------------------------------------------------
 

@@ -27,7 +27,7 @@ my %sample = (
     XLimitAccount    => 'x',                   '<XLimitAccount' => "y>\n</XLimitAccount>",
     XLimitRequests   => 'client 10/s',         XLimitConnections => 'client 5',
     XLimitPenalty    => 'client 5/s for=1min', XLimitBlock       => 'when=true',
-    XLimitZone       => 'z key=x',
+    XLimitZone       => 'z key=x',             XLimitFlush       => '5s',
     XLimitNetwork    => '10/8 ::/0',           XLimitNetworkFile => 'conf/networks',
     '<XLimitClass'   => "y>\nXLimitNetwork 10/8\n</XLimitClass>",
 );
@@ -69,7 +69,7 @@ refuses("> XLimitExceeded quota redirect /a\x01b\n", 'is not a URL to redirect t
 cmp_ok scalar @malformed, '>=', 196, scalar(@malformed) . ' malformed configurations';
 
 # What the contract names for later is unknown until it works.
-for (qw(XLimitFlush XLimitEventLog
+for (qw(XLimitEventLog
     XLimitCluster XLimitStatusWrite CBandLimit))
 {
     refuses("> $_ all 1", "Invalid command '$_'");

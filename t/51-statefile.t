@@ -60,10 +60,7 @@ sub start_says {
     return lines(substr $s->error_log, $from);
 }
 
-sub says_nothing {
-    my ($said, $what) = @_;
-    is(join("\n", @$said), '', $what);
-}
+sub says_nothing { is(join("\n", @{ $_[0] }), '', $_[1]) }
 
 # All that can be seen of a path.
 sub sight {
@@ -73,6 +70,7 @@ sub sight {
 }
 
 sub mode { my @stat = lstat $_[0]; return @stat ? sprintf '%o', $stat[2] & 07777 : 'none' }
+sub files { join ' ', map { s{.*/}{}r } glob $_[0]->path('state/*') }
 
 sub sights { map { ("$_" => sight($_)) } glob "$_[0]/*" }
 
@@ -90,7 +88,8 @@ subtest 'a state file' => sub {
     is(used($s), $received, 'counts');
     is(state_name($s), state_file($s), 'is named on the status page');
     is(sum_of($s), $received, '... and in the file, while the server runs');
-    is(join(' ', map { s{.*/}{}r } glob $s->path('state/*')), 'xlimit.state', 'nothing else is in its folder');
+    is(files($s), 'xlimit.state xlimit.state.snapshot', 'nothing but its copy is in its folder');
+    is(mode(state_file($s) . '.snapshot'), '600', '... which is for its owner alone, too');
     $s->stop;
     $sample = slurp(state_file($s));
     cmp_ok(length $sample, '<=', 1_000_000, 'of a size that one can bear');
@@ -278,7 +277,7 @@ subtest 'a daemon that cannot start says so by its exit status' => sub {
 };
 
 subtest 'who only looks touches nothing' => sub {
-    my $s = server();
+    my $s = server("XLimitFlush 1h\n");
     my @looks = (
         ['-t', 0, $BASE],
         ['-t -D DUMP_XLIMIT', 0, $BASE, '-D', 'DUMP_XLIMIT'],
@@ -294,6 +293,7 @@ subtest 'who only looks touches nothing' => sub {
     $s->start;
     my $got = fetch($s->port, '/page.bin')->{bytes};
     settle($s);
+    $s->wait_for(sub { slurp(state_file($s) . '.snapshot') =~ /^xlimit/ }, 2);
     my %before = sights($s->path('state'));
     for my $look (@looks) {
         my ($what, $fails, $conf, @arguments) = @$look;
@@ -409,7 +409,7 @@ subtest 'more processes than the file has rows for' => sub {
         '... says what is done');
     is("$rows " . ledger(state_file($s))->{rows}, '64 120', 'rows before and after');
     is(used($s), $got, 'the counters are kept');
-    is(join(' ', map { s{.*/}{}r } glob $s->path('state/*')), 'xlimit.state', 'nothing else is left in the folder');
+    is(files($s), 'xlimit.state xlimit.state.snapshot', 'nothing else is left in the folder');
     is(mode(state_file($s)), '600', '... of mode 0600');
     $s->stop;
     says_nothing([start_says($s)], 'once');

@@ -223,3 +223,37 @@ xl_usage_view_t xl_usage_read(const xl_usage_t *usage, const xl_period_t *period
     view.ordinal = (uint32_t)state.ordinal;
     return view;
 }
+
+static void raise_slot(xl_usage_t *usage, uint64_t ordinal, uint64_t had, uint64_t amount)
+{
+    if (amount > had)
+        atomic_store(&usage->used[ordinal % 2], tag_of(ordinal) | amount);
+}
+
+static void take_all(xl_usage_t *usage, const xl_usage_t *other)
+{
+    atomic_store(&usage->used[0], atomic_load(&other->used[0]));
+    atomic_store(&usage->used[1], atomic_load(&other->used[1]));
+    atomic_store(&usage->end, atomic_load(&other->end));
+    atomic_store(&usage->word, atomic_load(&other->word));
+}
+
+/* `previous` may be what the other one still had as its running period. */
+void xl_usage_merge(xl_usage_t *usage, const xl_usage_t *other)
+{
+    state_t mine, theirs;
+    xl_usage_view_t a = read_words(usage, &mine), b = read_words(other, &theirs);
+
+    if (!pack(theirs))
+        return;
+    if (!pack(mine) || theirs.start_ms > mine.start_ms) {
+        take_all(usage, other);
+        if (pack(mine) && theirs.ordinal == ordinal_after(mine.ordinal))
+            raise_slot(usage, mine.ordinal, b.previous, a.used);
+    } else if (theirs.start_ms == mine.start_ms) {
+        raise_slot(usage, mine.ordinal, a.used, b.used);
+        raise_slot(usage, mine.ordinal - 1, a.previous, b.previous);
+    } else if (mine.ordinal == ordinal_after(theirs.ordinal)) {
+        raise_slot(usage, theirs.ordinal, a.previous, b.used);
+    }
+}

@@ -18,6 +18,7 @@
 APLOG_USE_MODULE(xlimit);
 
 #define BUFFER_LEAST_BYTES UINT64_C(1024)
+#define FLUSH_LEAST_MS 100 /* what mod_watchdog can do */
 #define NAME_MAX_BYTES 64
 
 const char *xl_command_error(const cmd_parms *cmd, const char *format, ...)
@@ -352,6 +353,24 @@ static const char *xl_set_state_error(cmd_parms *cmd, void *dir, const char *arg
         engine->state_error_fail = false;
     else
         return xl_command_error(cmd, "\"%s\" is not known; right would be fresh or fail", arg);
+    return NULL;
+}
+
+static const char *xl_set_flush(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *error, *fault;
+    xl_engine_conf_t *engine = engine_of(cmd, &error);
+    uint64_t ms = 0;
+
+    (void)dir;
+    if (error)
+        return error;
+    fault = xl_units_time(arg, &ms);
+    if (fault)
+        return xl_command_error(cmd, "\"%s\" is not a time: %s", arg, fault);
+    if (ms < FLUSH_LEAST_MS)
+        return xl_command_error(cmd, "\"%s\" is too often; right would be %dms or more", arg, FLUSH_LEAST_MS);
+    engine->flush_ms = ms;
     return NULL;
 }
 

@@ -22,6 +22,7 @@ extern module AP_MODULE_DECLARE_DATA xlimit_module;
 
 #define BUFFER_BYTES UINT64_C(64000)
 #define SPOOL_BYTES UINT64_C(1000000000)
+#define FLUSH_MS 1000
 #define UNNAMED "_default_"
 
 static apr_array_header_t *registry; /* of xl_registered_t */
@@ -136,6 +137,7 @@ void *xl_config_create_server(apr_pool_t *p, server_rec *s)
         conf->engine = apr_pcalloc(p, sizeof(*conf->engine));
         conf->engine->buffer_bytes = BUFFER_BYTES;
         conf->engine->spool_bytes = SPOOL_BYTES;
+        conf->engine->flush_ms = FLUSH_MS;
     }
     return conf;
 }

@@ -30,7 +30,8 @@ static void dump_engine(const dump_t *dump, const xl_engine_conf_t *engine)
         apr_file_printf(out, "XLimitStateFile %s\n", xl_text_quoted(dump->pool, engine->state_file));
     else
         apr_file_printf(out, "# XLimitStateFile: xlimit.state under the state directory\n");
-    apr_file_printf(out, "XLimitStateError %s\n", engine->state_error_fail ? "fail" : "fresh");
+    apr_file_printf(out, "XLimitStateError %s\nXLimitFlush %s\n", engine->state_error_fail ? "fail" : "fresh",
+                    xl_text_time(dump->pool, engine->flush_ms));
     if (engine->memory_bytes)
         apr_file_printf(out, "XLimitMemory %s\n", xl_text_size(dump->pool, engine->memory_bytes));
     else

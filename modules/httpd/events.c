@@ -20,6 +20,12 @@ static const char *place_of(apr_pool_t *p, const xl_limit_t *limit)
     return *limit->place ? apr_pstrcat(p, ", ", limit->place, NULL) : "";
 }
 
+/* Other children can write to it: it may have no end. */
+static const char *vhost_of(apr_pool_t *p, const xl_applied_t *a)
+{
+    return apr_pstrndup(p, a->entry->vhost, XL_LABEL_MAX - 1);
+}
+
 /* ", key \"192.0.2.7\"", or nothing for a counter of all. */
 static const char *key_of(apr_pool_t *p, const xl_applied_t *a)
 {
@@ -56,7 +62,7 @@ static const char *refusal_text(apr_pool_t *p, const xl_applied_t *a)
     const xl_limit_t *limit = a->limit;
 
     return apr_psprintf(p, "xlimit(%d): %s of %s%s (%s:%d)%s %s%s%s", refusals[limit->dimension].id, limit->name,
-                        a->entry->vhost, place_of(p, limit), limit->file, limit->line, key_of(p, a),
+                        vhost_of(p, a), place_of(p, limit), limit->file, limit->line, key_of(p, a),
                         refusals[limit->dimension].text, mode_of(limit), again(p, a));
 }
 
@@ -67,7 +73,7 @@ static const char *end_text(apr_pool_t *p, const xl_applied_t *a, xl_now_t now, 
     if (since_ms)
         seconds = apr_psprintf(p, "%" APR_INT64_T_FMT " s and ", (now.wall_ms - since_ms) / 1000);
     return apr_psprintf(p, "xlimit(402): %s of %s%s%s is free again after %s%" APR_UINT64_T_FMT
-                        " more requests that found it %s", a->limit->name, a->entry->vhost, place_of(p, a->limit),
+                        " more requests that found it %s", a->limit->name, vhost_of(p, a), place_of(p, a->limit),
                         key_of(p, a), seconds, others, a->limit->dimension == XL_DIM_QUOTA ? "used up" : "so");
 }
 
@@ -128,7 +134,7 @@ void xl_events_warn(const xl_request_t *xr)
         percent = xl_quota_warning(applied->limit, applied->entry, xl_now().wall_ms);
         if (percent)
             ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, xr->r, "xlimit(403): %s of %s%s (%s:%d) has reached %u %%",
-                          applied->limit->name, applied->entry->vhost, place_of(xr->r->pool, applied->limit),
+                          applied->limit->name, vhost_of(xr->r->pool, applied), place_of(xr->r->pool, applied->limit),
                           applied->limit->file, applied->limit->line, percent);
     }
 }

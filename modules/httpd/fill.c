@@ -112,9 +112,10 @@ static void fill_settings(const xl_fill_t *fill, xl_rows_t *rows)
     static const char *const engines[] = { "auto", "async", "blocking" };
     const xl_engine_conf_t *engine = xl_config_server(fill->main_server)->engine;
     apr_pool_t *p = fill->pool;
-    size_t n = 6, classes = (size_t)xl_config_classes()->nelts;
+    size_t n = 7, classes = (size_t)xl_config_classes()->nelts;
     xl_snap_setting_t *settings = apr_palloc(p, (n + classes) * sizeof(*settings));
     const char *spool = size_or(p, engine->spool_bytes, "off");
+    char flush[48];
 
     if (engine->spool_bytes && engine->spool_dir)
         spool = apr_pstrcat(p, spool, " ", engine->spool_dir, NULL);
@@ -128,6 +129,9 @@ static void fill_settings(const xl_fill_t *fill, xl_rows_t *rows)
     settings[4] = (xl_snap_setting_t){ "XLimitBuffer", size_or(p, engine->buffer_bytes, "0 B"),
                                        "most memory for one paced response that is not a file" };
     settings[5] = (xl_snap_setting_t){ "XLimitSpool", spool, "most disk for what is over the buffers" };
+    settings[6] = (xl_snap_setting_t){ "XLimitFlush",
+                                       apr_pstrdup(p, xl_units_print_ms(flush, sizeof(flush), engine->flush_ms)),
+                                       "how much of what was counted a power loss may cost" };
     fill_classes(fill, settings + n);
     *rows = (xl_rows_t){ settings, n + classes };
 }

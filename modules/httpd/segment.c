@@ -308,9 +308,10 @@ void xl_segment_sweep(void)
     apr_global_mutex_unlock(segment->mutex);
 }
 
+/* The number comes from memory that children write to: -1 would be everybody. */
 bool xl_segment_process_exists(uint32_t pid)
 {
-    return !kill((pid_t)pid, 0) || errno == EPERM;
+    return pid && pid <= INT32_MAX && (!kill((pid_t)pid, 0) || errno == EPERM);
 }
 
 /* ---- requests ---- */

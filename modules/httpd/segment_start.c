@@ -11,6 +11,7 @@
 #include "xl_segment_start.h"
 
 #include "xl_conn.h"
+#include "xl_imagefile.h"
 #include "xl_segment.h"
 
 #include "ap_mpm.h"
@@ -31,6 +32,7 @@ APLOG_USE_MODULE(xlimit);
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
 
 #define ALIGNMENT 64 /* of a ledger */
+#define TIME_MOST_MS (INT64_C(1) << 47) /* that a date is made of */
 
 enum { LEAST_ROWS = 64, LEAST_CAPACITY = 64 };
 
@@ -187,9 +189,75 @@ static bool migrate(xl_segment_t *segment, const xl_segment_need_t *need, apr_po
     return true;
 }
 
+/* ---- the copy against power loss ---- */
+
+static const char *time_of(const xl_copy_t *copy, apr_pool_t *p)
+{
+    char *text = apr_palloc(p, APR_RFC822_DATE_LEN);
+
+    if (copy->head.wall_ms < 0 || copy->head.wall_ms > TIME_MOST_MS)
+        return "an unknown time";
+    apr_rfc822_date(text, apr_time_from_msec(copy->head.wall_ms));
+    return text;
+}
+
+/* How a line about counters that are lost ends. */
+static const char *what_follows(const xl_copy_t *copy, apr_pool_t *p)
+{
+    if (copy->state != XL_COPY_GOOD)
+        return "begin anew";
+    return apr_psprintf(p, "go on from the copy of %s in %s", time_of(copy, p), copy->path);
+}
+
+/* As much room as the copy needs, whatever the configuration does. */
+static xl_segment_need_t need_for(const xl_segment_need_t *need, const xl_copy_t *copy)
+{
+    xl_segment_need_t both = *need;
+
+    if (copy->state == XL_COPY_GOOD && both.capacity < xl_image_entries(&copy->head))
+        both.capacity = xl_image_entries(&copy->head);
+    return both;
+}
+
+/* Into a ledger that has just begun. */
+static bool bring_back(xl_segment_t *segment, const xl_copy_t *copy)
+{
+    if (copy->state == XL_COPY_GOOD)
+        xl_image_take(&segment->ledger, &copy->head, copy->body, false);
+    return true;
+}
+
+/* Within a boot what the file says is right, and only what is missing there comes
+ * from the copy. After another one the file may be older than the copy, in any
+ * of its parts: the kernel had not written all of it when power failed. */
+static bool bring_together(xl_segment_t *segment, const xl_segment_need_t *need, const xl_copy_t *copy,
+                           apr_pool_t *ptemp, server_rec *s)
+{
+    bool another_boot = !xl_ledger_of_boot(&segment->ledger, boot_id(ptemp));
+    xl_image_taken_t taken, rest = { 0 };
+    xl_segment_need_t more = *need;
+    uint32_t behind;
+
+    if (copy->state != XL_COPY_GOOD)
+        return true;
+    taken = xl_image_take(&segment->ledger, &copy->head, copy->body, another_boot);
+    if (taken.refused && another_boot) {
+        more.capacity = segment->ledger.capacity + taken.refused;
+        if (!enlarge(segment, &more, ptemp, s))
+            return false;
+        rest = xl_image_take(&segment->ledger, &copy->head, copy->body, true);
+    }
+    behind = taken.added + taken.raised + rest.added;
+    if (behind)
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(242): %u counters of %s were missing or behind; they go on "
+                     "from the copy of %s in %s", behind, segment->path, time_of(copy, ptemp), copy->path);
+    return true;
+}
+
 /* A good ledger of an earlier server: whose rows are those, and is it large
  * enough? */
-static bool take_over(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
+static bool take_over(xl_segment_t *segment, const xl_segment_need_t *need, const xl_copy_t *copy, apr_pool_t *ptemp,
+                      server_rec *s)
 {
     if (segment->ledger.version < XL_LEDGER_VERSION)
         return migrate(segment, need, ptemp, s);
@@ -200,6 +268,8 @@ static bool take_over(xl_segment_t *segment, const xl_segment_need_t *need, apr_
         return enlarge(segment, need, ptemp, s);
     }
     xl_ledger_sweep(&segment->ledger, nobody_exists, NULL);
+    if (!bring_together(segment, need, copy, ptemp, s))
+        return false;
     xl_ledger_rebase(&segment->ledger, boot_id(ptemp));
     if (segment->ledger.rows < need->rows) {
         if (!rebuild(segment, need, ptemp, s))
@@ -233,8 +303,8 @@ static const char *corrupt_reason(apr_pool_t *ptemp, size_t offset, const char *
 }
 
 /* What stands in the file, as the start will find it. */
-static bool foresee_content(const xl_segment_need_t *need, unsigned char *image, size_t size, apr_pool_t *ptemp,
-                            server_rec *s)
+static bool foresee_content(const xl_segment_need_t *need, const xl_copy_t *copy, unsigned char *image, size_t size,
+                            apr_pool_t *ptemp, server_rec *s)
 {
     const char *reason;
     xl_ledger_t ledger;
@@ -248,7 +318,9 @@ static bool foresee_content(const xl_segment_need_t *need, unsigned char *image,
         return true;
     if (newer)
         return stop(s, need->path, NEWER_REASON, NEWER_REMEDY);
-    return need->fail ? stop(s, need->path, corrupt_reason(ptemp, offset, reason), CORRUPT_REMEDY) : true;
+    if (!need->fail || copy->state == XL_COPY_GOOD)
+        return true;
+    return stop(s, need->path, corrupt_reason(ptemp, offset, reason), CORRUPT_REMEDY);
 }
 
 /* All of it, not the head alone: what is only found in the second pass stops a
@@ -256,6 +328,7 @@ static bool foresee_content(const xl_segment_need_t *need, unsigned char *image,
 bool xl_segment_foresee(const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
 {
     apr_finfo_t info = { .size = 0 };
+    xl_copy_t copy;
     unsigned char *image;
     const char *reason;
     bool good = true;
@@ -268,6 +341,7 @@ bool xl_segment_foresee(const xl_segment_need_t *need, apr_pool_t *ptemp, server
     image = aligned_alloc(ALIGNMENT, (size / ALIGNMENT + 1) * ALIGNMENT);
     if (!image)
         return stop_for_room(s, need->path, size, "it cannot be read into memory");
+    xl_imagefile_load(&copy, xl_imagefile_path(ptemp, need->path), ptemp);
     switch (xl_statefile_look(need->path, image, size, ptemp, &reason)) {
     case XL_STATE_HELD:
         good = stop(s, need->path, reason, HELD_REMEDY);
@@ -276,7 +350,8 @@ bool xl_segment_foresee(const xl_segment_need_t *need, apr_pool_t *ptemp, server
         good = need->fail ? stop(s, need->path, reason, UNUSABLE_REMEDY) : true;
         break;
     case XL_STATE_READY:
-        good = foresee_content(need, image, size, ptemp, s);
+        good = copy.state == XL_COPY_NEWER ? stop(s, copy.path, NEWER_REASON, NEWER_REMEDY)
+                                           : foresee_content(need, &copy, image, size, ptemp, s);
         break;
     }
     free(image);
@@ -293,18 +368,28 @@ static xl_state_e open_file(xl_segment_t *segment, const xl_segment_need_t *need
     return xl_statefile_open(&segment->file, segment->path, ptemp, reason);
 }
 
-static bool unusable(xl_segment_t *segment, const xl_segment_need_t *need, const char *reason, apr_pool_t *ptemp,
-                     server_rec *s)
+static bool unusable(xl_segment_t *segment, const xl_segment_need_t *need, const xl_copy_t *copy, const char *reason,
+                     apr_pool_t *ptemp, server_rec *s)
 {
     if (need->fail)
         return stop(s, need->path, reason, UNUSABLE_REMEDY);
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "xlimit(226): the state file %s %s; counters begin anew and end with "
-                 "this server, set XLimitStateFile right", need->path, reason);
-    return start_unnamed(segment, need, ptemp, s);
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "xlimit(226): the state file %s %s; counters %s and end with "
+                 "this server, set XLimitStateFile right", need->path, reason, what_follows(copy, ptemp));
+    return start_unnamed(segment, need, ptemp, s) && bring_back(segment, copy);
 }
 
-static bool corrupt(xl_segment_t *segment, const xl_segment_need_t *need, const char *reason, apr_pool_t *ptemp,
-                    server_rec *s);
+static bool corrupt(xl_segment_t *segment, const xl_segment_need_t *need, const xl_copy_t *copy, const char *reason,
+                    apr_pool_t *ptemp, server_rec *s);
+
+/* A file without anything in it: the first start, or what a power loss left. */
+static bool begin_or_bring_back(xl_segment_t *segment, const xl_segment_need_t *need, const xl_copy_t *copy,
+                                bool told, apr_pool_t *ptemp, server_rec *s)
+{
+    if (copy->state == XL_COPY_GOOD && !told)
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(241): nothing is in the state file %s; counters %s",
+                     need->path, what_follows(copy, ptemp));
+    return begin(segment, need, ptemp, s) && bring_back(segment, copy);
+}
 
 /* *fresh: nothing is in it yet. */
 static bool map_file(xl_segment_t *segment, const xl_segment_need_t *need, bool *fresh, apr_pool_t *ptemp,
@@ -319,8 +404,9 @@ static bool map_file(xl_segment_t *segment, const xl_segment_need_t *need, bool 
     return reason ? stop_for_room(s, segment->path, size, reason) : true;
 }
 
-static bool start_in_file(xl_segment_t *segment, const xl_segment_need_t *need, bool may_renew, apr_pool_t *ptemp,
-                          server_rec *s)
+/* renewed: the file that stood here before was set aside. */
+static bool start_in_file(xl_segment_t *segment, const xl_segment_need_t *need, const xl_copy_t *copy, bool renewed,
+                          apr_pool_t *ptemp, server_rec *s)
 {
     const char *reason;
     size_t offset;
@@ -330,43 +416,53 @@ static bool start_in_file(xl_segment_t *segment, const xl_segment_need_t *need, 
     case XL_STATE_HELD:
         return stop(s, need->path, reason, HELD_REMEDY);
     case XL_STATE_UNUSABLE:
-        return unusable(segment, need, reason, ptemp, s);
+        return unusable(segment, need, copy, reason, ptemp, s);
     case XL_STATE_READY:
         break;
     }
+    if (copy->state == XL_COPY_NEWER)
+        return stop(s, copy->path, NEWER_REASON, NEWER_REMEDY);
     if (!map_file(segment, need, &fresh, ptemp, s))
         return false;
     if (fresh)
-        return begin(segment, need, ptemp, s);
+        return begin_or_bring_back(segment, need, copy, renewed, ptemp, s);
     reason = xl_ledger_open(&segment->ledger, segment->file.base, segment->file.size, &offset, &newer);
     if (!reason)
-        return take_over(segment, need, ptemp, s);
+        return take_over(segment, need, copy, ptemp, s);
     if (newer)
         return stop(s, need->path, NEWER_REASON, NEWER_REMEDY);
     reason = corrupt_reason(ptemp, offset, reason);
-    return may_renew ? corrupt(segment, need, reason, ptemp, s) : stop(s, need->path, reason, "giving up");
+    return renewed ? stop(s, need->path, reason, "giving up") : corrupt(segment, need, copy, reason, ptemp, s);
 }
 
-static bool corrupt(xl_segment_t *segment, const xl_segment_need_t *need, const char *reason, apr_pool_t *ptemp,
-                    server_rec *s)
+static bool corrupt(xl_segment_t *segment, const xl_segment_need_t *need, const xl_copy_t *copy, const char *reason,
+                    apr_pool_t *ptemp, server_rec *s)
 {
     const char *name, *error;
 
-    if (need->fail)
+    if (need->fail && copy->state != XL_COPY_GOOD)
         return stop(s, need->path, reason, CORRUPT_REMEDY);
     error = xl_statefile_set_aside(&segment->file, ptemp, &name);
     if (error)
         return stop(s, need->path, apr_psprintf(ptemp, "%s, and %s", reason, error), "move it away");
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "xlimit(227): the state file %s %s; it is now called %s, and counters "
-                 "begin anew", need->path, reason, name);
-    return start_in_file(segment, need, false, ptemp, s);
+                 "%s", need->path, reason, name, what_follows(copy, ptemp));
+    return start_in_file(segment, need, copy, true, ptemp, s);
 }
 
 bool xl_segment_start(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
 {
-    bool started = strcmp(need->path, NO_FILE) ? start_in_file(segment, need, true, ptemp, s)
-                                               : start_unnamed(segment, need, ptemp, s);
+    xl_segment_need_t both;
+    xl_copy_t copy;
+    bool started;
 
+    if (!strcmp(need->path, NO_FILE)) {
+        started = start_unnamed(segment, need, ptemp, s);
+    } else {
+        xl_imagefile_load(&copy, xl_imagefile_path(ptemp, need->path), ptemp);
+        both = need_for(need, &copy);
+        started = start_in_file(segment, &both, &copy, false, ptemp, s);
+    }
     if (!started)
         memset(&segment->ledger, 0, sizeof(segment->ledger));
     return started;

@@ -90,17 +90,27 @@ static const char *check_kind(const struct stat *st, apr_pool_t *p)
     return NULL;
 }
 
+const char *xl_statefile_open_safely(const char *path, int flags, int *fd, struct stat *st, apr_pool_t *p)
+{
+    const char *reason;
+
+    *fd = open(path, O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags, 0600);
+    if (*fd < 0)
+        return errno == ELOOP ? "is a symbolic link" : fault(p, "cannot be opened", errno);
+    reason = fstat(*fd, st) ? fault(p, "cannot be looked at", errno) : check_kind(st, p);
+    if (reason) {
+        close(*fd);
+        *fd = -1;
+    }
+    return reason;
+}
+
 static const char *open_both(xl_statefile_t *file, int flags, struct stat *st, apr_pool_t *p)
 {
     struct stat shared;
-    const char *reason;
+    const char *reason = xl_statefile_open_safely(file->path, O_RDWR | flags, &file->fd, st, p);
 
-    file->fd = open(file->path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags, 0600);
-    if (file->fd < 0)
-        return errno == ELOOP ? "is a symbolic link" : fault(p, "cannot be opened", errno);
-    if (fstat(file->fd, st))
-        return fault(p, "cannot be looked at", errno);
-    if ((reason = check_kind(st, p)))
+    if (reason)
         return reason;
     file->share_fd = open(file->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (file->share_fd < 0 || fstat(file->share_fd, &shared))
@@ -151,28 +161,21 @@ xl_state_e xl_statefile_open(xl_statefile_t *file, const char *path, apr_pool_t 
 xl_state_e xl_statefile_look(const char *path, void *head, size_t head_size, apr_pool_t *p, const char **reason)
 {
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    xl_state_e state = XL_STATE_UNUSABLE;
+    xl_state_e state = XL_STATE_READY;
     struct stat st;
+    int fd;
 
     memset(head, 0, head_size);
-    if (fd < 0 && errno == ENOENT)
-        return XL_STATE_READY;
-    if (fd < 0) {
-        *reason = errno == ELOOP ? "is a symbolic link" : fault(p, "cannot be opened", errno);
-        return state;
-    }
-    if (fstat(fd, &st))
-        *reason = fault(p, "cannot be looked at", errno);
-    else if ((*reason = check_kind(&st, p)) == NULL) {
-        state = XL_STATE_READY;
-        if (!fcntl(fd, F_GETLK, &lock) && lock.l_type != F_UNLCK) {
-            *reason = apr_psprintf(p, "is in use by another running server, process %ld", (long)lock.l_pid);
-            state = XL_STATE_HELD;
-        } else if (pread(fd, head, head_size, 0) < 0) {
-            *reason = fault(p, "cannot be read", errno);
-            state = XL_STATE_UNUSABLE;
-        }
+    errno = 0;
+    *reason = xl_statefile_open_safely(path, O_RDONLY, &fd, &st, p);
+    if (*reason)
+        return errno == ENOENT ? XL_STATE_READY : XL_STATE_UNUSABLE;
+    if (!fcntl(fd, F_GETLK, &lock) && lock.l_type != F_UNLCK) {
+        *reason = apr_psprintf(p, "is in use by another running server, process %ld", (long)lock.l_pid);
+        state = XL_STATE_HELD;
+    } else if (pread(fd, head, head_size, 0) < 0) {
+        *reason = fault(p, "cannot be read", errno);
+        state = XL_STATE_UNUSABLE;
     }
     close(fd);
     return state;
@@ -208,8 +211,8 @@ const char *xl_statefile_open_unnamed(xl_statefile_t *file, apr_pool_t *p)
 
 /* A posix_fallocate() that fails has first taken everything that was left, of
  * the disk or of memory: what cannot be there is not tried, and what a failed
- * growth took is given back. 0 or an errno. */
-static int reserve_room(int fd, off_t had, size_t size)
+ * growth took is given back. */
+int xl_statefile_reserve(int fd, off_t had, size_t size)
 {
     long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
     size_t more = size - (size_t)had;
@@ -239,7 +242,7 @@ const char *xl_statefile_map(xl_statefile_t *file, size_t least, apr_pool_t *p)
     size = (size_t)st.st_size > least ? (size_t)st.st_size : least;
     if (!size)
         return "is empty";
-    error = reserve_room(file->fd, st.st_size, size);
+    error = xl_statefile_reserve(file->fd, st.st_size, size);
     if (error)
         return fault(p, apr_psprintf(p, "no room for %" APR_SIZE_T_FMT " bytes", size), error);
     base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
@@ -255,15 +258,22 @@ bool xl_statefile_blank(const xl_statefile_t *file)
     return !file->base[0] && !memcmp(file->base, file->base + 1, file->size - 1);
 }
 
-const char *xl_statefile_set_aside(xl_statefile_t *file, apr_pool_t *p, const char **name)
+const char *xl_statefile_rename_aside(const char *path, apr_pool_t *p, const char **name)
 {
     apr_time_exp_t utc;
 
     apr_time_exp_gmt(&utc, apr_time_now());
-    *name = apr_psprintf(p, "%s.corrupt-%04d%02d%02dT%02d%02d%02dZ-%ld", file->path, utc.tm_year + 1900, utc.tm_mon + 1,
+    *name = apr_psprintf(p, "%s.corrupt-%04d%02d%02dT%02d%02d%02dZ-%ld", path, utc.tm_year + 1900, utc.tm_mon + 1,
                          utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, (long)getpid());
-    if (rename(file->path, *name))
-        return fault(p, apr_pstrcat(p, "cannot be renamed to ", *name, NULL), errno);
+    return rename(path, *name) ? fault(p, apr_pstrcat(p, "cannot be renamed to ", *name, NULL), errno) : NULL;
+}
+
+const char *xl_statefile_set_aside(xl_statefile_t *file, apr_pool_t *p, const char **name)
+{
+    const char *reason = xl_statefile_rename_aside(file->path, p, name);
+
+    if (reason)
+        return reason;
     munmap(file->base, file->size);
     xl_statefile_close(file);
     return NULL;

@@ -40,7 +40,7 @@ const char *xl_text_size(apr_pool_t *p, uint64_t bytes)
     return bytes ? in_units(p, bytes, units) : "0";
 }
 
-static const char *time_text(apr_pool_t *p, uint64_t ms)
+const char *xl_text_time(apr_pool_t *p, uint64_t ms)
 {
     static const unit_t units[] = {
         {"w", 604800000}, {"d", 86400000}, {"h", 3600000}, {"min", 60000}, {"s", 1000}, {"ms", 1},
@@ -80,7 +80,7 @@ const char *xl_text_quoted(apr_pool_t *p, const char *text)
 static const char *frequency_text(apr_pool_t *p, xl_rate_t rate)
 {
     return apr_psprintf(p, "%" APR_UINT64_T_FMT "/%s", (apr_uint64_t)rate.units,
-                        time_text(p, rate.per_ns / XL_NS_PER_MS));
+                        xl_text_time(p, rate.per_ns / XL_NS_PER_MS));
 }
 
 static const char *speed_text(apr_pool_t *p, const xl_action_t *action)
@@ -123,7 +123,7 @@ const char *xl_text_period(apr_pool_t *p, const xl_period_t *period)
     const char *text = names[period->kind];
 
     if (period->kind == XL_PERIOD_TIME)
-        return time_text(p, period->length_ms);
+        return xl_text_time(p, period->length_ms);
     if (period->kind == XL_PERIOD_MONTH)
         text = apr_psprintf(p, "%s day=%u", text, (unsigned)period->day);
     if (period->kind == XL_PERIOD_WEEK)
@@ -162,7 +162,7 @@ static const char *quota_text(apr_pool_t *p, const xl_limit_t *limit)
 {
     const char *amount = limit->unit == XL_UNIT_REQUESTS ? apr_pstrcat(p, number_text(p, limit->amount), "r", NULL)
                                                          : xl_text_size(p, limit->amount);
-    const char *slice = limit->slice_ms ? apr_pstrcat(p, " slice=", time_text(p, limit->slice_ms), NULL) : "";
+    const char *slice = limit->slice_ms ? apr_pstrcat(p, " slice=", xl_text_time(p, limit->slice_ms), NULL) : "";
 
     return apr_pstrcat(p, "XLimitQuota ", key_text(limit), " ", amount, " ", xl_text_period(p, &limit->period),
                        slice, warn_text(p, limit), NULL);
@@ -201,7 +201,7 @@ static const char *event_text(apr_pool_t *p, const xl_limit_t *limit)
 
 static const char *penalty_text(apr_pool_t *p, const xl_limit_t *limit)
 {
-    return apr_pstrcat(p, frequency_text(p, limit->rate), " for=", time_text(p, limit->for_ms),
+    return apr_pstrcat(p, frequency_text(p, limit->rate), " for=", xl_text_time(p, limit->for_ms),
                        " count=", event_text(p, limit), NULL);
 }
 

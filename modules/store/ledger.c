@@ -229,56 +229,23 @@ uint32_t xl_ledger_attach(xl_ledger_t *ledger, xl_entry_e kind, const char *vhos
     return index;
 }
 
-/* As version 1 had it: seven verdicts, no mark, no meter of a speed answer. */
-typedef struct {
-    unsigned char identity[448];
-    xl_meter_t meter;
-    xl_usage_t usage;
-    uint64_t requests, sent_bytes;
-    uint64_t verdicts[7];
-    uint64_t refusing_since_ms, suppressed, warned;
-} entry_v1_t;
-
-_Static_assert(offsetof(xl_entry_t, meter) == sizeof(((entry_v1_t *)0)->identity), "the identity has not changed");
-
-/* What was the pace of a quota's speed answer is not needed after a restart. */
-static void copy_v1(xl_entry_t *to, const void *from)
+uint32_t xl_ledger_adopt(xl_ledger_t *ledger, const xl_entry_t *entry, bool *added)
 {
-    const entry_v1_t *old = from;
-    size_t i;
+    uint32_t index = xl_ledger_find(ledger, entry->id);
+    xl_entry_t *own;
 
-    memset(to, 0, sizeof(*to));
-    memcpy(to, old->identity, sizeof(old->identity));
-    memcpy(&to->usage, &old->usage, sizeof(to->usage));
-    atomic_store(&to->requests, old->requests);
-    atomic_store(&to->sent_bytes, old->sent_bytes);
-    for (i = 0; i < sizeof(old->verdicts) / sizeof(*old->verdicts); i++)
-        atomic_store(&to->verdicts[i], old->verdicts[i]);
-    atomic_store(&to->refusing_since_ms, old->refusing_since_ms);
-    atomic_store(&to->warned, old->warned);
-}
-
-/* Everything between the identity and the columns, which a pace that was under
- * way is part of: both ledgers belong to one boot or are rebased later. */
-const char *xl_ledger_copy(xl_ledger_t *to, const xl_ledger_t *from)
-{
-    uint32_t i, used = used_entries(from), next = 0;
-
-    for (i = 0; i < used; i++) {
-        const xl_entry_t *entry = xl_ledger_entry(from, i);
-
-        if (atomic_load(&entry->kind) == XL_ENTRY_FREE)
-            continue;
-        if (next == to->capacity)
-            return "more entries than fit";
-        if (from->version == 1)
-            copy_v1(xl_ledger_entry(to, next), entry);
-        else
-            memcpy(xl_ledger_entry(to, next), entry, sizeof(*entry));
-        atomic_store(&head_of(to)->used, ++next);
-    }
-    memcpy(head_of(to)->boot_id, head_of(from)->boot_id, sizeof(head_of(to)->boot_id));
-    return NULL;
+    *added = false;
+    if (index != XL_NO_ENTRY)
+        return index;
+    index = vacate(ledger, 0); /* no generation is older than 0: only what is free */
+    if (index == XL_NO_ENTRY)
+        return XL_NO_ENTRY;
+    own = xl_ledger_entry(ledger, index);
+    memcpy((unsigned char *)own + sizeof(own->kind), (const unsigned char *)entry + sizeof(entry->kind),
+           sizeof(*entry) - sizeof(entry->kind));
+    atomic_store(&own->kind, atomic_load(&entry->kind));
+    *added = true;
+    return index;
 }
 
 static void row_clear(xl_ledger_t *ledger, uint32_t row)
@@ -302,13 +269,24 @@ static bool row_free(xl_ledger_t *ledger, uint32_t row, bool (*gone)(uint32_t ro
     return true;
 }
 
+bool xl_ledger_of_boot(const xl_ledger_t *ledger, const char *boot_id)
+{
+    return *boot_id && !strncmp(head_of(ledger)->boot_id, boot_id, XL_BOOT_ID_BYTES - 1);
+}
+
+void xl_ledger_boot(const xl_ledger_t *ledger, char boot_id[XL_BOOT_ID_BYTES])
+{
+    memcpy(boot_id, head_of(ledger)->boot_id, XL_BOOT_ID_BYTES - 1);
+    boot_id[XL_BOOT_ID_BYTES - 1] = '\0';
+}
+
 /* The boot id comes last: who dies before it does all of this again. */
 void xl_ledger_rebase(xl_ledger_t *ledger, const char *boot_id)
 {
     char *noted = head_of(ledger)->boot_id;
     uint32_t i, used = used_entries(ledger);
 
-    if (*boot_id && !strncmp(noted, boot_id, sizeof(head_of(ledger)->boot_id) - 1))
+    if (xl_ledger_of_boot(ledger, boot_id))
         return;
     for (i = 0; i < used; i++) {
         xl_entry_t *entry = xl_ledger_entry(ledger, i);
@@ -333,7 +311,7 @@ uint64_t xl_ledger_newest(const xl_ledger_t *ledger)
         const xl_entry_t *entry = xl_ledger_entry(ledger, i);
         uint64_t generation = atomic_load(&entry->generation);
 
-        if (atomic_load(&entry->kind) != XL_ENTRY_FREE && generation > newest)
+        if (atomic_load(&entry->kind) != XL_ENTRY_FREE && generation > newest && generation <= XL_GENERATION_MOST)
             newest = generation;
     }
     return newest;

@@ -2,12 +2,15 @@
  *
  * validate: takes over a ledger that an earlier server left, after looking at
  * everything that is later relied on: the fixed part of the head under its
- * CRC, the sizes against the block, the identity of every entry.
+ * CRC, the sizes and the count of entries against the block, the identity of
+ * every entry. One identity may stand twice: the first is found.
  * Never writes but to the head's count of entries, which it only raises: who
  * still counts may just be attaching one.
  * The caller is alone with the block, or holds the structure mutex.
  */
 #include "xl_ledger.h"
+
+#include "xl_crc.h"
 
 #include <string.h>
 
@@ -15,17 +18,7 @@ _Static_assert(offsetof(xl_ledger_head_t, crc) + sizeof(uint32_t) == XL_LEDGER_F
 
 uint32_t xl_ledger_checksum(const xl_ledger_head_t *head)
 {
-    const unsigned char *byte = (const unsigned char *)head;
-    uint32_t crc = UINT32_MAX;
-    size_t i;
-    int bit;
-
-    for (i = 0; i < offsetof(xl_ledger_head_t, crc); i++) {
-        crc ^= byte[i];
-        for (bit = 0; bit < 8; bit++)
-            crc = crc & 1 ? crc >> 1 ^ UINT32_C(0xEDB88320) : crc >> 1;
-    }
-    return ~crc;
+    return xl_crc32(head, offsetof(xl_ledger_head_t, crc));
 }
 
 const char *xl_ledger_check_head(const xl_ledger_head_t *head, size_t size, size_t *offset, bool *newer)
@@ -81,7 +74,7 @@ static const char *check_label(const char *label, size_t label_offset, size_t *o
 }
 
 /* A label that was cut no longer gives its fingerprint; all others must. */
-static const char *check_entry(const xl_entry_t *entry, size_t at, size_t *offset)
+const char *xl_ledger_check_entry(const xl_entry_t *entry, size_t at, size_t *offset)
 {
     uint32_t kind = atomic_load(&entry->kind);
     const char *fault;
@@ -120,11 +113,14 @@ const char *xl_ledger_open(xl_ledger_t *ledger, void *base, size_t size, size_t 
     for (i = 0; i < found.capacity; i++) {
         xl_entry_t *entry = xl_ledger_entry(&found, i);
 
-        if ((fault = check_entry(entry, (size_t)((unsigned char *)entry - found.base), offset)))
+        if ((fault = xl_ledger_check_entry(entry, (size_t)((unsigned char *)entry - found.base), offset)))
             return fault;
         if (atomic_load(&entry->kind) != XL_ENTRY_FREE)
             used = i + 1;
     }
+    *offset = offsetof(xl_ledger_head_t, used);
+    if (atomic_load(&head->used) > found.capacity)
+        return "shorter than its count of entries says";
     if (atomic_load(&head->used) < used)
         atomic_store(&head->used, used);
     *ledger = found;

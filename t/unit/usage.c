@@ -213,6 +213,57 @@ static void check_reconfigured(void)
     ok(view.used == 2 && view.end_ms == ms("2024-03-31T22:00Z"), "day to month: goes on until the month ends");
 }
 
+/* Two copies of one counter, as after a power loss: each is what a row of adds
+ * came to; together they are what both know. */
+static void check_merge(void)
+{
+    static const struct {
+        const char *what, *mine[3], *theirs[3]; /* days on which 10, 20, 40 were added; NULL: not at all */
+        uint64_t used, previous;
+        const char *start;
+    } t[] = {
+        {"neither was ever used", {0}, {0}, 0, 0, NULL},
+        {"only this one was used", {"2024-03-10T12:00Z"}, {0}, 10, 0, "2024-03-10T00:00Z"},
+        {"only the other one was used", {0}, {"2024-03-10T12:00Z"}, 10, 0, "2024-03-10T00:00Z"},
+        {"the same day, this one knows more", {"2024-03-10T12:00Z", "2024-03-10T13:00Z"}, {"2024-03-10T12:00Z"}, 30, 0,
+         "2024-03-10T00:00Z"},
+        {"the same day, the other one knows more", {"2024-03-10T12:00Z"}, {"2024-03-10T12:00Z", "2024-03-10T13:00Z"},
+         30, 0, "2024-03-10T00:00Z"},
+        {"the other one is a day further", {"2024-03-10T12:00Z"}, {"2024-03-10T12:00Z", "2024-03-11T13:00Z"}, 20, 10,
+         "2024-03-11T00:00Z"},
+        {"... and knew less of the day before", {"2024-03-10T12:00Z", "2024-03-10T13:00Z", "2024-03-10T14:00Z"},
+         {"2024-03-10T12:00Z", "2024-03-11T13:00Z"}, 20, 70, "2024-03-11T00:00Z"},
+        {"this one is a day further and knew less", {"2024-03-10T12:00Z", "2024-03-11T13:00Z"},
+         {"2024-03-10T12:00Z", "2024-03-10T13:00Z", "2024-03-10T14:00Z"}, 20, 70, "2024-03-11T00:00Z"},
+        {"the other one is of long ago", {"2024-03-10T12:00Z"}, {"2023-03-10T12:00Z", "2023-03-11T12:00Z"}, 10, 0,
+         "2024-03-10T00:00Z"},
+        {"this one is of long ago", {"2023-03-10T12:00Z", "2023-03-11T12:00Z"}, {"2024-03-10T12:00Z"}, 10, 0,
+         "2024-03-10T00:00Z"},
+    };
+    xl_period_t day = period_of("day", NULL, NULL, NULL);
+
+    for (size_t i = 0; i < COUNT(t); i++) {
+        xl_usage_t mine = {0}, theirs = {0};
+        xl_usage_view_t view;
+
+        for (size_t j = 0; j < 3 && t[i].mine[j]; j++)
+            xl_usage_add(&mine, &day, UINT64_C(10) << j, ms(t[i].mine[j]));
+        for (size_t j = 0; j < 3 && t[i].theirs[j]; j++)
+            xl_usage_add(&theirs, &day, UINT64_C(10) << j, ms(t[i].theirs[j]));
+        for (int again = 0; again < 2; again++) {
+            xl_usage_merge(&mine, &theirs);
+            if (!t[i].start) {
+                is_u64(atomic_load(&mine.word), 0, t[i].what);
+                continue;
+            }
+            view = xl_usage_read(&mine, &day, ms(t[i].start));
+            is_u64(view.used, t[i].used, t[i].what);
+            is_u64(view.previous, t[i].previous, "... and the day before");
+            is_i64(view.start_ms, ms(t[i].start), "... of that day");
+        }
+    }
+}
+
 /* Words as a broken file may hold them: every call returns, and what is added
  * from then on is there. */
 static void check_damaged(void)
@@ -378,6 +429,7 @@ int main(void)
     check_take_back();
     check_limits();
     check_reconfigured();
+    check_merge();
     check_damaged();
     check_death_in_between();
     /* Fewer boundaries than rounds: every period's final sum is compared. */

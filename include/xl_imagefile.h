@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * xl_imagefile: the file of copies (xl_image) beside the state file: found,
+ * opened by the parent, written by whoever has its lock. Knows nothing of
+ * leases and times.
+ *
+ * The writer holds a POSIX record lock on the file from before it reads the
+ * heads until the head that it wrote is on the disk: a process that is stopped
+ * in between keeps others from writing into its slot, and one that is killed
+ * does not. The state file's lock says that nobody but one server and its
+ * orphans do so.
+ */
+#ifndef XL_IMAGEFILE_H
+#define XL_IMAGEFILE_H
+
+#include "xl_image.h"
+
+#include "apr_pools.h"
+
+#include <sys/types.h>
+
+typedef enum {
+    XL_COPY_NONE,     /* no file, or nothing was written into it yet */
+    XL_COPY_GOOD,
+    XL_COPY_SPOILT,   /* something is there, and no slot of it is good */
+    XL_COPY_NEWER,    /* by a newer version */
+    XL_COPY_UNUSABLE  /* cannot be opened or read, a link, no regular file, not ours */
+} xl_copy_e;
+
+/* The newest good copy. */
+typedef struct {
+    xl_copy_e state;
+    const char *path, *reason; /* reason: unless NONE or GOOD */
+    unsigned slot;
+    xl_image_head_t head;
+    void *body;
+} xl_copy_t;
+
+typedef struct {
+    const char *path;
+    int fd;           /* -1: none; inherited by children */
+    size_t room;      /* of a body */
+    bool reserved;    /* there is disk space for all of it */
+    void *body;       /* of this process, made when it first writes */
+    pid_t writer;     /* the process that has written last, of those that share this memory */
+} xl_imagefile_t;
+
+/* How a write came out; on FAILED what could not be done, and the errno or 0. */
+typedef enum { XL_WRITE_NOTHING, XL_WRITE_DONE, XL_WRITE_FAILED } xl_write_e;
+typedef struct {
+    const char *what;
+    int error;
+} xl_write_fault_t;
+
+/* The path of the copies of a state file. */
+const char *xl_imagefile_path(apr_pool_t *p, const char *state_path);
+
+/* Only looks. The body is in memory of the pool. */
+void xl_imagefile_load(xl_copy_t *copy, const char *path, apr_pool_t *p);
+
+/* Opens or creates it; path lives as long. NULL, or why it cannot be used. No
+ * disk space is no reason: it is asked for again at each write. */
+const char *xl_imagefile_open(xl_imagefile_t *file, const char *path, size_t room, apr_pool_t *p);
+
+/* A larger file with a copy in it takes its name; who has the old one open goes
+ * on with that. NULL or the reason, and nothing has changed. */
+const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_ledger_t *ledger, int64_t wall_ms,
+                              apr_pool_t *p);
+
+/* Whether nobody else writes now, and then nobody does until _unlock. One
+ * thread of a process at a time. */
+bool xl_imagefile_lock(const xl_imagefile_t *file);
+void xl_imagefile_unlock(const xl_imagefile_t *file);
+
+/* Writes a copy, locked, if it would not be the same as the newest one.
+ * *unfinished, shared by all who write: 1 + the slot of which nobody knows how
+ * its last write ended. Waits for the disk. */
+xl_write_e xl_imagefile_write(xl_imagefile_t *file, const xl_ledger_t *ledger, _Atomic uint32_t *unfinished,
+                              int64_t wall_ms, xl_write_fault_t *fault);
+
+#endif

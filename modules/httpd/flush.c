@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * flush: copies the counters to the disk (contract in xl_flush.h). Owns the file
+ * of copies while the server runs, and the lease: one page that all processes
+ * share and that says who writes, since when he was last seen, and of which slot
+ * nobody knows how its write ended.
+ * Never loses what is counted when the disk fails: that is in the ledger, which
+ * is memory. Never waits for a lock.
+ * Who locks: two may believe that they have the lease, for a moment or because one
+ * was stopped; who writes has the file's record lock and `busy`, which keeps the
+ * threads of one process apart.
+ */
+#include "xl_flush.h"
+
+#include "xl_imagefile.h"
+#include "xl_segment.h"
+#include "xl_segment_start.h"
+#include "xl_statefile.h"
+
+#include "apr_optional.h"
+#include "apr_strings.h"
+#include "http_log.h"
+#include "mod_watchdog.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+APLOG_USE_MODULE(xlimit);
+
+#define RETAINED_KEY "mod_xlimit-flush"
+#define INSTANCE "xlimit-flush"
+#define STALE_NS (UINT64_C(500) * XL_NS_PER_MS) /* five ticks of mod_watchdog */
+#define LEAVING_ATTEMPTS 40                     /* of who ends, while another writes: */
+#define LEAVING_PAUSE_US 5000
+
+typedef struct {
+    _Atomic uint32_t holder; /* a process, 0: none */
+    _Atomic uint32_t unfinished;
+    _Atomic uint32_t failing; /* 1: the beginning was logged */
+    _Atomic uint64_t beat_ns, flushed_ns;
+} lease_t;
+
+/* Retained; children have a copy of their own. */
+typedef struct {
+    xl_imagefile_t file; /* path NULL: no copies */
+    lease_t *lease;
+    bool told; /* that mod_watchdog is missing */
+} flush_t;
+
+static flush_t *flush;
+static atomic_flag busy = ATOMIC_FLAG_INIT;
+
+/* Of this configuration. */
+static uint64_t interval_ns;
+static server_rec *log_server;
+static pid_t parent;
+
+/* ---- writing ---- */
+
+static void tell(xl_write_e result, const xl_write_fault_t *fault)
+{
+    if (result == XL_WRITE_FAILED) {
+        if (!atomic_exchange(&flush->lease->failing, 1))
+            ap_log_error(APLOG_MARK, APLOG_ERR, fault->error, log_server, "xlimit(245): the copy of the counters %s "
+                         "%s; a power loss would cost what is counted from now on, nothing else does; trying again",
+                         flush->file.path, fault->what);
+    } else if (atomic_exchange(&flush->lease->failing, 0)) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, log_server, "xlimit(246): the copy of the counters %s is written "
+                     "again", flush->file.path);
+    }
+}
+
+/* false: somebody else writes at this moment. */
+static bool write_now(void)
+{
+    xl_write_fault_t fault = { NULL, 0 };
+    bool mine;
+
+    if (atomic_flag_test_and_set(&busy))
+        return false;
+    mine = xl_imagefile_lock(&flush->file);
+    if (mine) {
+        tell(xl_imagefile_write(&flush->file, xl_segment_ledger(), &flush->lease->unfinished, xl_now().wall_ms, &fault),
+             &fault);
+        xl_imagefile_unlock(&flush->file);
+    }
+    atomic_flag_clear(&busy);
+    return mine;
+}
+
+/* ---- the lease ---- */
+
+/* A beat of the future is one of another boot. */
+static bool is_alive(uint32_t holder, uint64_t now_ns)
+{
+    return now_ns - atomic_load(&flush->lease->beat_ns) < STALE_NS && xl_segment_process_exists(holder);
+}
+
+static bool hold_lease(uint64_t now_ns)
+{
+    uint32_t me = (uint32_t)getpid(), holder = atomic_load(&flush->lease->holder);
+
+    if (holder != me) {
+        if (holder && is_alive(holder, now_ns))
+            return false;
+        atomic_store(&flush->lease->beat_ns, now_ns); /* first: without it the new holder looks dead */
+        if (!atomic_compare_exchange_strong(&flush->lease->holder, &holder, me))
+            return false;
+        ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, log_server, "xlimit(247): process %u copies the counters now, after "
+                     "%u", me, holder);
+    }
+    atomic_store(&flush->lease->beat_ns, now_ns);
+    return true;
+}
+
+static bool is_due(uint64_t now_ns)
+{
+    uint64_t last_ns = atomic_load(&flush->lease->flushed_ns);
+
+    if (last_ns && now_ns - last_ns < interval_ns)
+        return false;
+    atomic_store(&flush->lease->flushed_ns, now_ns);
+    return true;
+}
+
+static apr_status_t tick(int state, void *data, apr_pool_t *pool)
+{
+    uint64_t now_ns = xl_now().mono_ns;
+
+    (void)data;
+    (void)pool;
+    if (state == AP_WATCHDOG_STATE_RUNNING && hold_lease(now_ns) && is_due(now_ns))
+        write_now();
+    return APR_SUCCESS; /* anything else would be the last tick */
+}
+
+static bool watch(apr_pool_t *pconf)
+{
+    APR_OPTIONAL_FN_TYPE(ap_watchdog_get_instance) *get = APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_get_instance);
+    APR_OPTIONAL_FN_TYPE(ap_watchdog_register_callback) *add = APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_register_callback);
+    ap_watchdog_t *watchdog;
+
+    return get && add && get(&watchdog, INSTANCE, 0, 0, pconf) == APR_SUCCESS
+           && add(watchdog, AP_WD_TM_SLICE, flush, tick) == APR_SUCCESS;
+}
+
+/* ---- leaving ---- */
+
+static void write_last(void)
+{
+    for (unsigned i = 0; i < LEAVING_ATTEMPTS && !write_now(); i++)
+        usleep(LEAVING_PAUSE_US);
+}
+
+static apr_status_t child_leaves(void *data)
+{
+    uint32_t me = (uint32_t)getpid();
+
+    (void)data;
+    write_last();
+    atomic_compare_exchange_strong(&flush->lease->holder, &me, 0);
+    return APR_SUCCESS;
+}
+
+/* A child that ends takes its copy of pconf along. */
+static apr_status_t parent_leaves(void *data)
+{
+    (void)data;
+    if (getpid() == parent)
+        write_last();
+    return APR_SUCCESS;
+}
+
+void xl_flush_child(apr_pool_t *pchild)
+{
+    if (flush && flush->file.path)
+        apr_pool_pre_cleanup_register(pchild, NULL, child_leaves);
+}
+
+/* ---- start ---- */
+
+/* A page of its own for each file: who still writes into an older one says
+ * nothing of this. Never unmapped: threads may be at it. */
+static bool new_lease(void)
+{
+    void *page = mmap(NULL, sizeof(lease_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (page != MAP_FAILED)
+        flush->lease = page;
+    return page != MAP_FAILED;
+}
+
+static void without_copies(const char *path, const char *reason, server_rec *s)
+{
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(243): the copy of the counters %s %s; there is none, so that "
+                 "a power loss may cost all of them; move it away and restart", path, reason);
+}
+
+/* What cannot be read is kept under another name, as a state file is. */
+static const char *make_way(const xl_copy_t *copy, apr_pool_t *ptemp, server_rec *s)
+{
+    const char *name, *error = xl_statefile_rename_aside(copy->path, ptemp, &name);
+
+    if (error)
+        return error;
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(244): the copy of the counters %s is spoilt (%s) and now "
+                 "called %s; a new one is begun", copy->path, copy->reason, name);
+    return NULL;
+}
+
+static bool open_cold(const char *path, size_t room, apr_pool_t *ptemp, server_rec *s)
+{
+    const char *reason = NULL;
+    xl_copy_t copy;
+
+    xl_imagefile_load(&copy, path, ptemp);
+    if (copy.state == XL_COPY_UNUSABLE || copy.state == XL_COPY_NEWER)
+        reason = copy.reason;
+    else if (copy.state == XL_COPY_SPOILT)
+        reason = make_way(&copy, ptemp, s);
+    if (!reason)
+        reason = xl_imagefile_open(&flush->file, path, room, ptemp);
+    if (!reason && !new_lease())
+        reason = "has no memory for its lease";
+    if (reason) {
+        flush->file.path = NULL;
+        without_copies(path, reason, s);
+        return false;
+    }
+    if (copy.state == XL_COPY_GOOD) /* never over the only good one */
+        atomic_store(&flush->lease->unfinished, 1 + (1 - copy.slot));
+    return true;
+}
+
+static void make_room(size_t room, apr_pool_t *ptemp, server_rec *s)
+{
+    const char *reason;
+
+    if (flush->file.room >= room)
+        return;
+    reason = xl_imagefile_grow(&flush->file, room, xl_segment_ledger(), xl_now().wall_ms, ptemp);
+    if (!reason)
+        new_lease();
+    else
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "xlimit(248): the copy of the counters %s cannot grow: %s",
+                     flush->file.path, reason);
+}
+
+void xl_flush_open(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_server)
+{
+    const xl_ledger_t *ledger = xl_segment_ledger();
+    size_t room = xl_image_room(ledger->capacity);
+
+    flush = ap_retained_data_get(RETAINED_KEY);
+    if (!flush)
+        flush = ap_retained_data_create(RETAINED_KEY, sizeof(*flush));
+    interval_ns = xl_config_server(main_server)->engine->flush_ms * XL_NS_PER_MS;
+    log_server = main_server;
+    parent = getpid();
+    if (!strcmp(xl_segment_path(), "none"))
+        return;
+    if (!flush->file.path
+        && !open_cold(xl_imagefile_path(main_server->process->pool, xl_segment_path()), room, ptemp, main_server))
+        return;
+    make_room(room, ptemp, main_server);
+    apr_pool_pre_cleanup_register(pconf, NULL, parent_leaves);
+    if (!watch(pconf) && !flush->told) {
+        flush->told = true;
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, main_server, "xlimit(249): mod_watchdog is not loaded: counters are "
+                     "copied to %s only when a child or the server ends, not every XLimitFlush; load it",
+                     flush->file.path);
+    }
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * imagefile: opens, reads and writes the file of copies (contract in
+ * xl_imagefile.h). Never looks into a body, never shortens or deletes a file
+ * that has held one, never logs.
+ * Who locks: the caller, by xl_imagefile_lock, for writing.
+ * Invariants: the slot that is written is not the newest one that is certainly
+ * on the disk; the head comes after its body is there.
+ */
+#include "xl_imagefile.h"
+
+#include "xl_statefile.h"
+
+#include "apr_errno.h"
+#include "apr_strings.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SUFFIX ".snapshot"
+
+static const char *fault_text(apr_pool_t *p, const char *what, int error)
+{
+    char text[128];
+
+    return error ? apr_psprintf(p, "%s: %s", what, apr_strerror(error, text, sizeof(text))) : what;
+}
+
+const char *xl_imagefile_path(apr_pool_t *p, const char *state_path)
+{
+    return apr_pstrcat(p, state_path, SUFFIX, NULL);
+}
+
+/* ---- reading and writing bytes ---- */
+
+/* 0 or an errno; what is behind the end reads as 0. */
+static int read_at(int fd, void *bytes, size_t size, uint64_t at)
+{
+    unsigned char *to = bytes;
+
+    memset(bytes, 0, size);
+    while (size) {
+        ssize_t got = pread(fd, to, size, (off_t)at);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return got ? errno : 0;
+        to += got;
+        at += (uint64_t)got;
+        size -= (size_t)got;
+    }
+    return 0;
+}
+
+static int write_at(int fd, const void *bytes, size_t size, uint64_t at)
+{
+    const unsigned char *from = bytes;
+
+    while (size) {
+        ssize_t put = pwrite(fd, from, size, (off_t)at);
+
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0)
+            return put ? errno : ENOSPC;
+        from += put;
+        at += (uint64_t)put;
+        size -= (size_t)put;
+    }
+    return fdatasync(fd) ? errno : 0;
+}
+
+static int read_heads(int fd, xl_image_head_t head[XL_IMAGE_SLOTS])
+{
+    int error = 0;
+
+    for (unsigned i = 0; i < XL_IMAGE_SLOTS && !error; i++)
+        error = read_at(fd, &head[i], sizeof(head[i]), (uint64_t)i * XL_IMAGE_PAGE);
+    return error;
+}
+
+/* ---- looking ---- */
+
+/* The newest slot whose body is good too; of several that are not, the reason of
+ * the last. */
+static void load_newest(xl_copy_t *copy, int fd, const xl_image_head_t head[XL_IMAGE_SLOTS],
+                        bool good[XL_IMAGE_SLOTS], apr_pool_t *p)
+{
+    while ((copy->slot = xl_image_newest(head, good)) != XL_IMAGE_NO_SLOT) {
+        int error;
+
+        copy->head = head[copy->slot];
+        copy->body = apr_palloc(p, (size_t)copy->head.length + 1);
+        error = read_at(fd, copy->body, (size_t)copy->head.length, copy->head.body_at);
+        copy->reason = error ? fault_text(p, "cannot be read", error) : xl_image_check_body(&copy->head, copy->body);
+        if (!copy->reason) {
+            copy->state = XL_COPY_GOOD;
+            return;
+        }
+        good[copy->slot] = false;
+    }
+}
+
+static void load_open(xl_copy_t *copy, int fd, uint64_t file_bytes, apr_pool_t *p)
+{
+    xl_image_head_t head[XL_IMAGE_SLOTS];
+    bool good[XL_IMAGE_SLOTS], newer;
+    int error = read_heads(fd, head);
+    unsigned i, blank = 0;
+
+    if (error) {
+        copy->state = XL_COPY_UNUSABLE;
+        copy->reason = fault_text(p, "cannot be read", error);
+        return;
+    }
+    copy->state = XL_COPY_SPOILT;
+    for (i = 0; i < XL_IMAGE_SLOTS; i++) {
+        const char *reason = xl_image_check_head(&head[i], file_bytes, &newer);
+
+        good[i] = !reason;
+        blank += xl_image_blank(&head[i]);
+        if (newer)
+            copy->state = XL_COPY_NEWER;
+        if (reason && !xl_image_blank(&head[i]))
+            copy->reason = reason;
+    }
+    if (blank == XL_IMAGE_SLOTS)
+        copy->state = XL_COPY_NONE;
+    else if (copy->state != XL_COPY_NEWER)
+        load_newest(copy, fd, head, good, p);
+}
+
+void xl_imagefile_load(xl_copy_t *copy, const char *path, apr_pool_t *p)
+{
+    struct stat st;
+    int fd;
+
+    *copy = (xl_copy_t){ .state = XL_COPY_UNUSABLE, .path = path };
+    errno = 0;
+    copy->reason = xl_statefile_open_safely(path, O_RDONLY, &fd, &st, p);
+    if (copy->reason) {
+        if (errno == ENOENT)
+            copy->state = XL_COPY_NONE;
+        return;
+    }
+    load_open(copy, fd, (uint64_t)st.st_size, p);
+    close(fd);
+}
+
+/* ---- opening and growing, by the parent ---- */
+
+static void sync_folder(const char *path, apr_pool_t *p)
+{
+    const char *slash = strrchr(path, '/');
+    int fd = open(slash ? apr_pstrmemdup(p, path, (size_t)(slash - path) + 1) : ".", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    fsync(fd);
+    close(fd);
+}
+
+static int reserve(xl_imagefile_t *file)
+{
+    struct stat st;
+    size_t size = xl_image_file_bytes(file->room);
+    int error;
+
+    if (file->reserved)
+        return 0;
+    if (fstat(file->fd, &st))
+        return errno;
+    error = xl_statefile_reserve(file->fd, st.st_size, (size_t)st.st_size > size ? (size_t)st.st_size : size);
+    file->reserved = !error;
+    return error;
+}
+
+const char *xl_imagefile_open(xl_imagefile_t *file, const char *path, size_t room, apr_pool_t *p)
+{
+    const char *reason;
+    struct stat st;
+
+    *file = (xl_imagefile_t){ .path = path };
+    reason = xl_statefile_open_safely(path, O_RDWR | O_CREAT, &file->fd, &st, p);
+    if (reason)
+        return reason;
+    file->room = st.st_size ? xl_image_room_of((uint64_t)st.st_size) : room;
+    reserve(file);
+    sync_folder(path, p);
+    return NULL;
+}
+
+const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_ledger_t *ledger, int64_t wall_ms,
+                              apr_pool_t *p)
+{
+    const char *path = apr_pstrcat(p, file->path, ".new", NULL), *reason;
+    _Atomic uint32_t unfinished = 0;
+    xl_write_fault_t fault = { NULL, 0 };
+    xl_imagefile_t next = { .path = file->path, .room = room };
+    struct stat st;
+
+    if (unlink(path) && errno != ENOENT) /* what an earlier attempt left is incomplete */
+        return fault_text(p, path, errno);
+    reason = xl_statefile_open_safely(path, O_RDWR | O_CREAT | O_EXCL, &next.fd, &st, p);
+    if (reason)
+        return apr_psprintf(p, "%s %s", path, reason);
+    if (xl_imagefile_write(&next, ledger, &unfinished, wall_ms, &fault) == XL_WRITE_FAILED)
+        reason = apr_psprintf(p, "%s %s", path, fault_text(p, fault.what, fault.error));
+    else if (rename(path, file->path))
+        reason = fault_text(p, apr_pstrcat(p, "cannot be replaced by ", path, NULL), errno);
+    if (reason) {
+        close(next.fd);
+        unlink(path);
+        free(next.body);
+        return reason;
+    }
+    sync_folder(file->path, p);
+    close(file->fd);
+    free(file->body);
+    *file = next;
+    return NULL;
+}
+
+/* ---- writing ---- */
+
+bool xl_imagefile_lock(const xl_imagefile_t *file)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+    return !fcntl(file->fd, F_SETLK, &lock);
+}
+
+void xl_imagefile_unlock(const xl_imagefile_t *file)
+{
+    struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
+    fcntl(file->fd, F_SETLK, &lock);
+}
+
+static xl_write_e failed(xl_write_fault_t *fault, const char *what, int error)
+{
+    *fault = (xl_write_fault_t){ what, error };
+    return XL_WRITE_FAILED;
+}
+
+static bool is_same(const xl_image_head_t *head, const bool good[XL_IMAGE_SLOTS], const xl_image_head_t *next)
+{
+    unsigned newest = xl_image_newest(head, good);
+
+    return newest != XL_IMAGE_NO_SLOT && head[newest].length == next->length
+        && head[newest].body_crc == next->body_crc;
+}
+
+/* Memory, disk space, and that whatever was written by others is on the disk:
+ * one of them may have been killed before it could wait for that. */
+static xl_write_e prepare(xl_imagefile_t *file, xl_write_fault_t *fault)
+{
+    int error = reserve(file);
+
+    if (error)
+        return failed(fault, "has no room", error);
+    if (!file->body && !(file->body = malloc(file->room ? file->room : 1)))
+        return failed(fault, "cannot be made", ENOMEM);
+    if (file->writer != getpid() && fdatasync(file->fd))
+        return failed(fault, "cannot be written", errno);
+    file->writer = getpid();
+    return XL_WRITE_DONE;
+}
+
+xl_write_e xl_imagefile_write(xl_imagefile_t *file, const xl_ledger_t *ledger, _Atomic uint32_t *unfinished,
+                              int64_t wall_ms, xl_write_fault_t *fault)
+{
+    xl_image_head_t head[XL_IMAGE_SLOTS], next;
+    bool good[XL_IMAGE_SLOTS], newer;
+    unsigned slot, again = atomic_load(unfinished) - 1;
+    uint64_t sequence;
+    size_t length;
+    int error;
+
+    if (prepare(file, fault) == XL_WRITE_FAILED)
+        return XL_WRITE_FAILED;
+    if ((error = read_heads(file->fd, head)))
+        return failed(fault, "cannot be read", error);
+    for (unsigned i = 0; i < XL_IMAGE_SLOTS; i++)
+        good[i] = !xl_image_check_head(&head[i], xl_image_file_bytes(file->room), &newer);
+    length = xl_image_body(ledger, file->body, file->room);
+    if (length > file->room)
+        return failed(fault, "is too small for all counters; stop and start the server", 0);
+    slot = xl_image_next(head, good, again, &sequence);
+    xl_image_sign(&next, ledger, (uint32_t)getpid());
+    xl_image_seal(&next, slot, file->room, file->body, length, sequence, wall_ms);
+    if (again >= XL_IMAGE_SLOTS && is_same(head, good, &next))
+        return XL_WRITE_NOTHING;
+    atomic_store(unfinished, 1 + slot);
+    error = write_at(file->fd, file->body, length, next.body_at);
+    if (!error)
+        error = write_at(file->fd, &next, sizeof(next), (uint64_t)slot * XL_IMAGE_PAGE);
+    if (error)
+        return failed(fault, "cannot be written", error);
+    atomic_store(unfinished, 0);
+    return XL_WRITE_DONE;
+}
