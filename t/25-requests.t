@@ -112,6 +112,18 @@ CONF
     is(scalar(grep { $_->{responses}[0]{status} == 200 } @$other), 8, 'eight clients have one each');
 };
 
+# mod_cgid waits up to three seconds for a program to end, after its response has.
+subtest 'a program that outlives its response' => sub {
+    my $s = served(<<'CONF', cgi => 1);
+<Location /cgi>
+    XLimitConnections client 1 name=one
+</Location>
+CONF
+    $s->cgi('stays', "#!/bin/sh\ntrap '' TERM\necho Content-Type: text/plain\necho\necho x\nexec <&- >&- 2>&-\nsleep 2\n");
+    is(statuses($s, '/cgi/stays', 1), '200', 'its response ends');
+    ok($s->wait_for(sub { !limit($s, 'one')->{active} }, 1), '... and with it the request that counts');
+};
+
 subtest 'at=accept' => sub {
     my $s = served("XLimitConnections client 2 at=accept name=accept\n", children => 2);
     $s->content('x', 'x');

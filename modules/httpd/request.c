@@ -97,7 +97,8 @@ static xl_request_t *make(request_rec *r, xl_conn_t *conn)
     xr->conn = conn;
     xr->verdict.verdict = XL_VERDICT_PASSED;
     ap_set_module_config(r->request_config, &xlimit_module, xr);
-    apr_pool_cleanup_register(r->pool, xr, settle, apr_pool_cleanup_null);
+    /* Before all other cleanups: mod_cgid's waits for its program, when the response has long ended. */
+    apr_pool_pre_cleanup_register(r->pool, xr, settle);
     return xr;
 }
 

@@ -83,7 +83,7 @@ sub plant {
 sub copy_of_tree {
     my ($root) = @_;
     my $copy = File::Temp->newdir('xlimit-XXXXXX', TMPDIR => 1);
-    for my $path (files($root, qr/./, qw(mod_xlimit.c include modules status docs t))) {
+    for my $path (files($root, qr/./, qw(mod_xlimit.c include modules status conf docs t))) {
         make_path(dirname("$copy/$path"));
         copy("$root/$path", "$copy/$path") or die "$path: $!\n";
     }
