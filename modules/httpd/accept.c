@@ -41,6 +41,8 @@ static void count(const accepted_t *accepted)
     for (size_t i = 0; i < accepted->n; i++) {
         atomic_fetch_add(&accepted->list[i].entry->requests, 1);
         atomic_fetch_add(&accepted->list[i].entry->verdicts[accepted->list[i].verdict], 1);
+        if (accepted->list[i].cell)
+            atomic_fetch_add_explicit(&accepted->list[i].cell->requests, 1, memory_order_relaxed);
     }
 }
 

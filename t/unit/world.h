@@ -71,7 +71,7 @@ static inline xl_applied_t world_limit(world_t *w, const xl_limit_t *limit, cons
 {
     char name[16];
     uint32_t index;
-    xl_applied_t a = { .limit = limit, .action = action, .cost = 1, .pin = { .cell = XL_NO_CELL } };
+    xl_applied_t a = { .limit = limit, .action = action, .cost = 1, .pin = { .cell = XL_NO_CELL }, .key.text = "" };
 
     snprintf(name, sizeof(name), "limit-%u", w->attached++);
     index = xl_ledger_attach(&w->ledger, XL_ENTRY_REQUESTS, "host", "", name, 1, 1);
