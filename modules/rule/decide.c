@@ -171,6 +171,14 @@ static uint64_t seconds_of(uint64_t ms)
     return ms / 1000 + (ms % 1000 != 0);
 }
 
+/* Whom a part of a speed answer refuses, the limit with that answer does. */
+static void note_verdict(xl_applied_t *list, size_t i)
+{
+    list[i].verdict = verdict_of(&list[i]);
+    if (list[i].part_of && refuses(&list[i]))
+        list[list[i].part_of - 1].verdict = list[i].verdict;
+}
+
 /* Who decides, and what comes of it. */
 static void conclude(xl_verdict_t *v, xl_applied_t *list, size_t n)
 {
@@ -182,7 +190,7 @@ static void conclude(xl_verdict_t *v, xl_applied_t *list, size_t n)
         rank_e rank = rank_of(&list[i]);
         uint64_t wait = list[i].delay_ns ? list[i].delay_ns : seconds_of(list[i].wait_ms);
 
-        list[i].verdict = verdict_of(&list[i]);
+        note_verdict(list, i);
         paced |= rank == RANK_PACED;
         if (rank == RANK_DELAYED && list[i].delay_ns > v->delay_ns)
             v->delay_ns = list[i].delay_ns;

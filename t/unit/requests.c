@@ -229,6 +229,7 @@ static void test_speed(void)
         printf("# at %" PRIu64 " ms\n", t[i].ms);
         is_i64(v.verdict, t[i].verdict, "verdict");
         is_u64(v.by, t[i].by, "by whom");
+        is_i64(list[0].verdict, t[i].verdict, "which is what the limit comes to");
     }
     world_free(w, CELLS);
 }
