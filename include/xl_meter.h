@@ -28,6 +28,9 @@ typedef struct {
 /* Nanoseconds that n units cost at the rate, rounded down; saturates. */
 uint64_t xl_rate_ns(xl_rate_t rate, uint64_t n);
 
+/* The longest that n units last, wherever among the others they come: rounded up. */
+uint64_t xl_rate_most_ns(xl_rate_t rate, uint64_t n);
+
 /* Units that the rate yields in ns nanoseconds, rounded down; saturates. */
 uint64_t xl_rate_units(xl_rate_t rate, uint64_t ns);
 

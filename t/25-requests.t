@@ -77,6 +77,9 @@ CONF
     my $dry = limit($s, 'dry');
     is("$dry->{refused} $dry->{would_refuse}", '0 2', '... and counts who would have been');
     is(statuses($s, '/slow/x', 4), '200 200 429 429', 'a speed has a rate of requests of its own');
+    is(limit($s, 'slow')->{refused}, 2, '... whose refusals are the limit\'s');
+    is(join(' ', $s->log_text('verdicts') =~ m{^/slow/x (\d+ \S+ \S+)}mg),
+        '200 PASSED - 200 PACED slow 429 REJECTED slow 429 REJECTED slow', '... by its name');
     my @log = $s->log_text('verdicts') =~ m{^/burst/x (429 \S+ \S+)}mg;
     is($log[0], '429 REJECTED burst', 'the access log says who decided');
     is(limit($s, 'burst')->{refused}, 5, 'the status page counts them');

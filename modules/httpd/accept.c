@@ -2,8 +2,9 @@
  *
  * accept: limits with at=accept: what a TCP connection meets when it is accepted,
  * before TLS and before a byte is read. The same decision as for requests, on
- * the limits of the main server that say so; who is refused is closed. Its list
- * lives with the connection, and is settled when that ends.
+ * the limits of the main server that say so and that the server of the address
+ * has not dropped (XLimitInherit Off); who is refused is closed. Its list lives
+ * with the connection, and is settled when that ends.
  * Runs in the thread that takes the connection up; nobody locks.
  */
 #include "xl_classes.h"
@@ -11,7 +12,6 @@
 
 #include "http_connection.h"
 #include "http_log.h"
-#include "http_main.h"
 
 APLOG_USE_MODULE(xlimit);
 
@@ -41,6 +41,8 @@ static void count(const accepted_t *accepted)
     for (size_t i = 0; i < accepted->n; i++) {
         atomic_fetch_add(&accepted->list[i].entry->requests, 1);
         atomic_fetch_add(&accepted->list[i].entry->verdicts[accepted->list[i].verdict], 1);
+        if (accepted->list[i].cell)
+            atomic_fetch_add_explicit(&accepted->list[i].cell->requests, 1, memory_order_relaxed);
     }
 }
 
@@ -63,7 +65,7 @@ static bool any(const xl_dir_conf_t *conf)
 
 bool xl_accept(conn_rec *c)
 {
-    const xl_dir_conf_t *conf = xl_config_dir(ap_server_conf->lookup_defaults);
+    const xl_dir_conf_t *conf = xl_config_dir(c->base_server->lookup_defaults);
     xl_facts_t here = xl_facts_here();
     xl_now_t now = xl_now();
     xl_verdict_t verdict;

@@ -143,6 +143,13 @@ static void look(xl_request_t *xr, request_rec *r, bool may_refuse, bool charge,
     } while (xr->verdict.decision == XL_DECISION_REFUSE && excuse(xr, r));
 }
 
+/* Of a part of a speed answer that is one at once it shows in the cell alone. */
+static void count_in_cell(const xl_applied_t *applied)
+{
+    if (applied->cell && !applied->key.usage && (!applied->part_of || applied->limit->dimension == XL_DIM_CONNECTIONS))
+        atomic_fetch_add_explicit(&applied->cell->requests, 1, memory_order_relaxed);
+}
+
 static void count_decision(xl_request_t *xr)
 {
     if (xr->scope) {
@@ -154,12 +161,11 @@ static void count_decision(xl_request_t *xr)
     for (size_t i = 0; i < xr->n_applied; i++) {
         const xl_applied_t *applied = &xr->applied[i];
 
+        count_in_cell(applied);
         if (!applied->entry || applied->part_of)
             continue;
         atomic_fetch_add(&applied->entry->requests, 1);
         atomic_fetch_add(&applied->entry->verdicts[applied->verdict], 1);
-        if (applied->cell && !applied->key.usage && applied->limit->dimension != XL_DIM_CONNECTIONS) /* by its pin */
-            atomic_fetch_add_explicit(&applied->cell->requests, 1, memory_order_relaxed);
     }
 }
 
@@ -222,6 +228,16 @@ static void add_levels(xl_request_t *xr)
         xl_levels_override(xr, &xr->down);
 }
 
+/* NULL: none did. A part of a speed answer has no name of its own. */
+static const xl_limit_t *who_decided(const xl_request_t *xr)
+{
+    size_t by = xr->verdict.by;
+
+    if (by < xr->n_applied && xr->applied[by].part_of)
+        by = xr->applied[by].part_of - 1;
+    return by < xr->n_applied ? xr->applied[by].limit : NULL;
+}
+
 static void decide(xl_request_t *xr, request_rec *r, bool may_refuse)
 {
     const xl_server_conf_t *server = xl_config_server(r->server);
@@ -232,7 +248,7 @@ static void decide(xl_request_t *xr, request_rec *r, bool may_refuse)
     look(xr, r, may_refuse, true, now);
     if (xr->verdict.decision == XL_DECISION_REFUSE)
         xl_decide_refused(xr->applied, xr->n_applied, now);
-    xr->by = xr->verdict.by < xr->n_applied ? xr->applied[xr->verdict.by].limit : NULL;
+    xr->by = who_decided(xr);
     count_decision(xr);
     xl_events_decided(xr, now);
 }

@@ -37,6 +37,12 @@ static void look(xl_applied_t *a, const xl_facts_t *facts, xl_now_t now)
     note(a, n);
 }
 
+/* Where the entry is the one that a speed answer stands in, that counts its own. */
+static bool counts_in_entry(const xl_applied_t *a)
+{
+    return a->entry && !a->part_of;
+}
+
 /* The entry's own column goes along, for the sum over all keys. */
 static bool take_key(xl_applied_t *a, const xl_facts_t *facts, uint32_t most, xl_now_t now)
 {
@@ -46,8 +52,7 @@ static bool take_key(xl_applied_t *a, const xl_facts_t *facts, uint32_t most, xl
     if (a->pin.cell == XL_NO_CELL)
         return false;
     a->cell = xl_table_cell(a->table, a->pin.cell);
-    atomic_fetch_add_explicit(&a->cell->requests, 1, memory_order_relaxed);
-    if (a->entry)
+    if (counts_in_entry(a))
         xl_entry_enter(facts->ledger, a->entry, facts->row);
     return true;
 }
@@ -58,6 +63,7 @@ static bool take_entry(const xl_applied_t *a, const xl_facts_t *facts)
 {
     for (int i = 0; i < ATTEMPTS && active(a, facts) < most_of(a); i++) {
         xl_entry_enter(facts->ledger, a->entry, facts->row);
+        atomic_thread_fence(memory_order_seq_cst); /* of two rivals at least one sees the other */
         if (active(a, facts) <= most_of(a))
             return true;
         xl_entry_leave(facts->ledger, a->entry, facts->row);
@@ -84,7 +90,7 @@ static void give_back(xl_applied_t *a, const xl_facts_t *facts)
 {
     if (a->table)
         xl_table_unpin(a->table, facts->row, a->pin);
-    if (a->entry)
+    if (!a->table || counts_in_entry(a))
         xl_entry_leave(facts->ledger, a->entry, facts->row);
     a->pin.cell = XL_NO_CELL;
     a->cell = NULL;

@@ -171,6 +171,14 @@ static uint64_t seconds_of(uint64_t ms)
     return ms / 1000 + (ms % 1000 != 0);
 }
 
+/* Whom a part of a speed answer refuses, the limit with that answer does. */
+static void note_verdict(xl_applied_t *list, size_t i)
+{
+    list[i].verdict = verdict_of(&list[i]);
+    if (list[i].part_of && refuses(&list[i]))
+        list[list[i].part_of - 1].verdict = list[i].verdict;
+}
+
 /* Who decides, and what comes of it. */
 static void conclude(xl_verdict_t *v, xl_applied_t *list, size_t n)
 {
@@ -182,7 +190,7 @@ static void conclude(xl_verdict_t *v, xl_applied_t *list, size_t n)
         rank_e rank = rank_of(&list[i]);
         uint64_t wait = list[i].delay_ns ? list[i].delay_ns : seconds_of(list[i].wait_ms);
 
-        list[i].verdict = verdict_of(&list[i]);
+        note_verdict(list, i);
         paced |= rank == RANK_PACED;
         if (rank == RANK_DELAYED && list[i].delay_ns > v->delay_ns)
             v->delay_ns = list[i].delay_ns;
@@ -286,11 +294,17 @@ static bool ends_with_the_first(const xl_limit_t *limit)
     return limit->dimension == XL_DIM_QUOTA || limit->dimension == XL_DIM_PENALTY;
 }
 
+/* Since when is of the entry, as the mark is. */
+static bool is_of_entry(const xl_applied_t *a)
+{
+    return a->entry && xl_applied_mark(a) == &a->entry->mark;
+}
+
 bool xl_refusal_begins(const xl_applied_t *a, xl_now_t now, uint64_t *others)
 {
     uint64_t at_rest = 0, quiet_ms = ends_with_the_first(a->limit) ? XL_MARK_NEVER : QUIET_MS;
 
-    if (!a->cell && a->entry)
+    if (is_of_entry(a))
         atomic_compare_exchange_strong(&a->entry->refusing_since_ms, &at_rest, (uint64_t)now.wall_ms);
     return xl_mark_refused(xl_applied_mark(a), now.mono_ns / XL_NS_PER_MS, quiet_ms, others);
 }
@@ -306,6 +320,6 @@ bool xl_refusal_ends(const xl_applied_t *a, xl_now_t now, int64_t *since_ms, uin
 
     if (!xl_mark_served(xl_applied_mark(a), now.mono_ns / XL_NS_PER_MS, quiet_ms, others))
         return false;
-    *since_ms = a->cell ? 0 : (int64_t)atomic_exchange(&a->entry->refusing_since_ms, 0);
+    *since_ms = is_of_entry(a) ? (int64_t)atomic_exchange(&a->entry->refusing_since_ms, 0) : 0;
     return true;
 }

@@ -6,9 +6,10 @@
  */
 #include "xl_dimension.h"
 
+/* Rounded up: a burst is one wherever the fractions of a nanosecond fall. */
 static uint64_t ahead_ns(const xl_limit_t *limit)
 {
-    return xl_rate_ns(limit->rate, limit->burst);
+    return xl_rate_most_ns(limit->rate, limit->burst);
 }
 
 static uint64_t ms_of(uint64_t ns)
@@ -23,7 +24,7 @@ static uint64_t delay_of(const xl_limit_t *limit, uint64_t early_ns)
 
     if (limit->delay == XL_NO_DELAY)
         return 0;
-    free_ns = xl_rate_ns(limit->rate, limit->delay);
+    free_ns = xl_rate_most_ns(limit->rate, limit->delay);
     return early_ns > free_ns ? early_ns - free_ns : 0;
 }
 
@@ -50,7 +51,7 @@ static bool take(xl_applied_t *a, const xl_facts_t *facts, xl_now_t now)
     (void)facts;
     if (!xl_meter_take(xl_applied_meter(a), limit->rate, a->cost, ahead_ns(limit), now.mono_ns, &wait_ns)) {
         a->wait_ms = ms_of(wait_ns);
-        a->left = 0;
+        a->left = a->delay_ns = 0;
         return false;
     }
     a->delay_ns = delay_of(limit, wait_ns);
