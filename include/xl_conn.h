@@ -226,7 +226,7 @@ bool xl_keys_find(xl_request_t *xr, request_rec *r, const xl_limit_t *limit, con
 bool xl_keys_find_client(const conn_rec *c, const xl_limit_t *limit, const xl_entry_t *entry, xl_table_t **table,
                          xl_table_key_t *key);
 /* Logs when keys of a limit find no cell any more, and when they do again. table: there is one. */
-void xl_keys_found(const xl_limit_t *limit, const server_rec *s, bool table, bool found);
+void xl_keys_found(const xl_limit_t *limit, xl_entry_t *entry, const server_rec *s, bool table, bool found);
 
 /* levels.c */
 bool xl_levels_add(xl_request_t *xr, xl_levels_t *levels, const xl_applied_t *applied); /* false: too many, logged */

@@ -92,6 +92,7 @@ typedef struct {
     _Atomic uint64_t refusing_since_ms; /* wall; 0: not in refusal */
     _Atomic uint64_t warned;            /* ordinal << 8 | highest percentage announced */
     _Atomic uint64_t verdicts[XL_VERDICTS];
+    _Atomic uint64_t crowded;           /* of the limit, its keys have found no cell: xl_mark.h */
 
     _Alignas(64) _Atomic int32_t active[]; /* requests being served, one column per row */
 } xl_entry_t;

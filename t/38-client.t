@@ -309,10 +309,10 @@ subtest 'full, graceful, kill -9' => sub {
 subtest 'room again' => sub {
     ok($left->wait_for(sub { !limit($left, 'fill1')->{active} }, 5), 'those who left are gone');
     # as if it had been full a minute ago: then it is said, too
-    my ($entry) = grep { $_->{name} eq 'probe' && $_->{refusing} } @{ ledger($left->path('state/xlimit.state'))->{entries} };
+    my ($entry) = grep { $_->{name} eq 'probe' && $_->{crowded} } @{ ledger($left->path('state/xlimit.state'))->{entries} };
     ok($entry, 'it is known that the table was full') or return;
-    patch($left->path('state/xlimit.state'), $entry->{offset} + $XL::Ledger::AT{refusing},
-        pack 'Q', $entry->{refusing} - 61_000);
+    patch($left->path('state/xlimit.state'), $entry->{offset} + $XL::Ledger::AT{crowded},
+        pack 'Q', $entry->{crowded} - (61_000 << 20));
 
     # half as many keys as there is room for, all of them new
     my %own = map { $_ => [probes($_, 2, at => 0.5)] } $left, $dead;

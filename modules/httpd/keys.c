@@ -215,16 +215,15 @@ static void log_full(const xl_limit_t *limit, const server_rec *s, bool table)
                      limit->key == XL_KEY_ZONE ? "entries= of its XLimitZone" : "XLimitMemory");
 }
 
-void xl_keys_found(const xl_limit_t *limit, const server_rec *s, bool table, bool found)
+void xl_keys_found(const xl_limit_t *limit, xl_entry_t *entry, const server_rec *s, bool table, bool found)
 {
-    static _Atomic uint64_t full; /* of this process */
     uint64_t others;
 
-    if (found && !atomic_load_explicit(&full, memory_order_relaxed))
+    if (found && !atomic_load_explicit(&entry->crowded, memory_order_relaxed))
         return;
-    if (!found && xl_mark_refused(&full, xl_now().mono_ns / XL_NS_PER_MS, QUIET_MS, &others))
+    if (!found && xl_mark_refused(&entry->crowded, xl_now().mono_ns / XL_NS_PER_MS, QUIET_MS, &others))
         log_full(limit, s, table);
-    if (found && xl_mark_served(&full, xl_now().mono_ns / XL_NS_PER_MS, QUIET_MS, &others))
+    if (found && xl_mark_served(&entry->crowded, xl_now().mono_ns / XL_NS_PER_MS, QUIET_MS, &others))
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(238): keys of limit \"%s\" have counters of their own "
                      "again; %" APR_UINT64_T_FMT " more had none since", limit->name, (apr_uint64_t)others);
 }

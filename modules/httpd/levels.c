@@ -147,7 +147,7 @@ static void pin(const xl_request_t *xr, xl_pacing_t *p, uint64_t now_ns)
         p->level.meter = &p->cell->meter;
         atomic_fetch_add_explicit(&p->cell->requests, 1, memory_order_relaxed);
     }
-    xl_keys_found(p->limit, xr->r->server, p->table, p->cell);
+    xl_keys_found(p->limit, p->entry, xr->r->server, p->table, p->cell);
 }
 
 /* Of two that wake a level up at once, both may: it raises the same floor. */

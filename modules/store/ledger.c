@@ -294,6 +294,7 @@ void xl_ledger_rebase(xl_ledger_t *ledger, const char *boot_id)
         atomic_store(&entry->meter.tat_ns, 0);
         atomic_store(&entry->speed.tat_ns, 0);
         atomic_store(&entry->mark, 0);
+        atomic_store(&entry->crowded, 0);
         atomic_store(&entry->refusing_since_ms, 0);
     }
     for (i = 0; i < ledger->rows; i++)

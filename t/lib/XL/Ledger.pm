@@ -6,7 +6,7 @@
 # fail a test.
 #
 #     my $ledger = ledger($path);     version rows boot_id entries spooled (bytes of all rows)
-#     $ledger->{entries}[0]           offset kind vhost place name sent requests active (of all rows) refusing
+#     $ledger->{entries}[0]           offset kind vhost place name sent requests active (of all rows) refusing crowded
 #     patch($path, 8, pack 'L', 2);   reseal($path);   # the checksum of the head is right again
 package XL::Ledger;
 
@@ -25,7 +25,7 @@ our @EXPORT_OK = qw(ledger entry patch reseal);
 use constant { HEAD => 4096, ROW => 64, SPOOLED => 16, FIXED => 60, BOOT_ID => 64, ENTRY => 640 };
 
 our %AT = (kind => 0, vhost => 32, place => 160, name => 288, tat => 448, requests => 520, sent => 528,
-    refusing => 536, active => 640);
+    refusing => 536, crowded => 624, active => 640);
 
 sub ledger {
     my ($path) = @_;
@@ -48,7 +48,7 @@ sub read_entry {
     my ($bytes, $rows) = @_;
     my %entry = (kind => unpack 'L', $bytes);
     $entry{$_} = unpack 'Z128', substr $bytes, $AT{$_}, 128 for qw(vhost place name);
-    $entry{$_} = unpack 'Q', substr $bytes, $AT{$_}, 8 for qw(tat requests sent refusing);
+    $entry{$_} = unpack 'Q', substr $bytes, $AT{$_}, 8 for qw(tat requests sent refusing crowded);
     $entry{active} += $_ for unpack "l$rows", substr $bytes, $AT{active};
     return \%entry;
 }
