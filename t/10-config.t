@@ -159,8 +159,10 @@ accepts 'XLimitHeaders legacy',                   '    XLimitHeaders Legacy';
 accepts 'XLimitExempt handler=server-status',     '    XLimitExempt handler="server-status"';
 accepts qq(XLimitExempt when="-R '10.0.0.0/8'"),  qq(    XLimitExempt when="-R '10.0.0.0/8'");
 
-accepts 'XLimitMemory 2MiB',       "\nXLimitMemory 2MiB\n", "\nXLimitEngine auto\nXLimitBuffer 64kB\nXLimitSpool 1GB\n";
+accepts 'XLimitMemory 2MiB',       "\nXLimitMemory 2MiB\n", "\nXLimitEngine auto\n",
+    "\n# XLimitWaiting: ThreadsPerChild\nXLimitBuffer 64kB\nXLimitSpool 1GB\n";
 accepts 'XLimitEngine blocking',   "\nXLimitEngine blocking\n", '# XLimitMemory: sized from the scopes';
+accepts 'XLimitWaiting 500',       "\nXLimitWaiting 500\n";
 accepts 'XLimitBuffer 128KiB',     "\nXLimitBuffer 128KiB\n";
 accepts 'XLimitSpool off',         "\nXLimitSpool off\n";
 accepts 'XLimitSpool 5GB conf',    "\nXLimitSpool 5GB \"" . $s->path('conf') . qq("\n);
@@ -382,7 +384,7 @@ my %sample = (
     XLimitAccount    => 'x',                   '<XLimitAccount' => "y>\n</XLimitAccount>",
     XLimitRequests   => 'client 10/s',         XLimitConnections => 'client 5',
     XLimitPenalty    => 'client 5/s for=1min', XLimitBlock       => 'when=true',
-    XLimitZone       => 'z key=x',
+    XLimitZone       => 'z key=x',             XLimitWaiting     => '5',
 );
 my %allowed = (
     XL_IN_SCOPES => qr/^(?!Limit$|XLimitAccount$)/, XL_IN_ACCOUNTS => qr/^(?!Limit$)/, XL_IN_HOSTS => qr/^VirtualHost$/,
