@@ -110,8 +110,13 @@ static void register_hooks(apr_pool_t *p)
     /* After mod_ssl and all who add filters, before core, whose hook ends the
      * list. */
     ap_hook_pre_connection(xl_conn_pre_connection, NULL, NULL, APR_HOOK_LAST);
+    /* Around all others: who comes back to a connection whose request waits for
+     * its turn must not read another one. */
+    ap_hook_process_connection(xl_delay_process_connection, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_pre_read_request(xl_request_pre_read, NULL, NULL, APR_HOOK_MIDDLE);
 
+    /* A request that has waited is not shown to anybody a second time. */
+    ap_hook_quick_handler(xl_delay_quick_handler, NULL, NULL, APR_HOOK_REALLY_FIRST - 1);
     /* Around mod_cache's quick handler and everybody else's. */
     ap_hook_quick_handler(xl_request_hide_from_quick_handlers, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_quick_handler(xl_request_show_again, NULL, NULL, APR_HOOK_REALLY_LAST);
@@ -119,6 +124,9 @@ static void register_hooks(apr_pool_t *p)
     /* The URL is mapped, <Location>, <Directory>, <If> and .htaccess are
      * merged, SetEnvIf has run, and nobody has asked for a password yet. */
     ap_hook_header_parser(xl_request_decide, NULL, NULL, APR_HOOK_REALLY_LAST);
+
+    /* After everybody: what comes next is the handler, in another thread perhaps. */
+    ap_hook_fixups(xl_delay_fixups, NULL, NULL, APR_HOOK_REALLY_LAST + 1);
 
     /* Fixups have run: the environment is what the handler will see. */
     ap_hook_insert_filter(xl_rate_insert_filter, NULL, NULL, APR_HOOK_LAST);

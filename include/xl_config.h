@@ -45,6 +45,7 @@ typedef struct {
     const char *state_file;   /* absolute; NULL: default; "none" */
     uint64_t memory_bytes;    /* 0: sized from the scopes */
     xl_engine_e engine;
+    uint32_t waiting;         /* requests at once, per child; 0: as many as threads */
     uint64_t buffer_bytes;
     uint64_t spool_bytes;     /* 0: off */
     const char *spool_dir;    /* NULL: the system's */

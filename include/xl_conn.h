@@ -49,6 +49,9 @@ struct xl_conn_t {
     atomic_bool multiplexed; /* carries streams: its own bytes are theirs, counted there */
 
     request_rec *r;        /* being read or served */
+    bool in_process;       /* the hook around process_connection is below us on the stack */
+    xl_request_t *waiting; /* stopped behind its fixups until its turn has come */
+    _Atomic uint64_t upgraded_after_ns; /* that the request waited which became the first stream */
     xl_request_t *writing; /* its account, made when first needed; NULL after its EOR */
 
     apr_bucket_brigade *chunk; /* on its way down */
@@ -125,7 +128,9 @@ struct xl_request_t {
     xl_own_rate_t own_rate;
     bool place; /* of a long HTTP/2 response among the workers */
 
+    uint64_t asked_ns, turn_ns; /* waits since, until; turn_ns 0: it does not wait (any more) */
     uint64_t delayed_ns; /* that it waited for its turn */
+    bool resumes;        /* has waited behind its fixups: only its handler is to be run */
     uint64_t sent_bytes;
     uint64_t uncounted_bytes; /* of the head, sent and counted together with what follows it */
     uint64_t wire_end; /* conn->wire_bytes when its EOR went down; 0 before */
@@ -167,12 +172,25 @@ bool xl_accept(conn_rec *c); /* pre_connection; false: it is to be closed */
 int xl_variables_lookup(ap_expr_lookup_parms *parms); /* expr_lookup */
 
 /* delay.c: a request that has to wait for its turn */
-typedef enum { XL_DELAY_OVER, XL_DELAY_GONE, XL_DELAY_FULL } xl_delay_e;
-xl_delay_e xl_delay(xl_request_t *xr, request_rec *r); /* until its time; GONE: so is the client; FULL: too many wait */
+typedef enum {
+    XL_DELAY_OVER,  /* it has waited */
+    XL_DELAY_LATER, /* it goes on, and will wait behind its fixups or with its response */
+    XL_DELAY_GONE,  /* so is its client */
+    XL_DELAY_FULL   /* too many wait */
+} xl_delay_e;
+xl_delay_e xl_delay(xl_request_t *xr, request_rec *r); /* r was decided, and may be refused */
+void xl_delay_response(xl_request_t *xr);       /* its response is there: that will wait, if there is a place for it */
+uint64_t xl_delay_until_ns(xl_request_t *xr);   /* when its turn is; 0: it waits for none. xr may be NULL */
+void xl_delay_end(xl_request_t *xr);            /* has waited, or never will */
+uint32_t xl_delay_most(void);                   /* XLimitWaiting */
+int xl_delay_fixups(request_rec *r);
+int xl_delay_process_connection(conn_rec *c);
+int xl_delay_quick_handler(request_rec *r, int lookup);
 
 /* respond.c */
 const char *xl_respond_token(const xl_request_t *xr); /* XLIMIT_STATUS */
 int xl_respond_refuse(xl_request_t *xr, request_rec *r); /* what the hook returns */
+int xl_respond_gone(request_rec *r); /* the same, to a client that is not there any more */
 void xl_respond_environment(const xl_request_t *xr, request_rec *r);
 void xl_respond_headers(const xl_request_t *xr, request_rec *r, xl_headers_e style);
 bool xl_respond_is_target(request_rec *r, const xl_action_t *action); /* r is where the redirect leads */

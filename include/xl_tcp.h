@@ -20,4 +20,7 @@ bool xl_tcp_acknowledged(int fd, uint64_t *bytes);
  * or has closed its half and still reads. */
 bool xl_tcp_peer_finished(int fd);
 
+/* The peer has broken the connection off: nothing that is sent arrives. */
+bool xl_tcp_peer_reset(int fd);
+
 #endif

@@ -90,8 +90,10 @@ accepts 'XLimitHeaders legacy',                   '    XLimitHeaders Legacy';
 accepts 'XLimitExempt handler=server-status',     '    XLimitExempt handler="server-status"';
 accepts qq(XLimitExempt when="-R '10.0.0.0/8'"),  qq(    XLimitExempt when="-R '10.0.0.0/8'");
 
-accepts 'XLimitMemory 2MiB',       "\nXLimitMemory 2MiB\n", "\nXLimitEngine auto\nXLimitBuffer 64kB\nXLimitSpool 1GB\n";
+accepts 'XLimitMemory 2MiB',       "\nXLimitMemory 2MiB\n", "\nXLimitEngine auto\n",
+    "\n# XLimitWaiting: ThreadsPerChild\nXLimitBuffer 64kB\nXLimitSpool 1GB\n";
 accepts 'XLimitEngine blocking',   "\nXLimitEngine blocking\n", '# XLimitMemory: sized from the scopes';
+accepts 'XLimitWaiting 500',       "\nXLimitWaiting 500\n";
 accepts 'XLimitBuffer 128KiB',     "\nXLimitBuffer 128KiB\n";
 accepts 'XLimitSpool off',         "\nXLimitSpool off\n";
 accepts 'XLimitSpool 5GB conf',    "\nXLimitSpool 5GB \"" . $s->path('conf') . qq("\n);

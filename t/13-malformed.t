@@ -29,6 +29,7 @@ my %sample = (
     XLimitPenalty    => 'client 5/s for=1min', XLimitBlock       => 'when=true',
     XLimitZone       => 'z key=x',             XLimitFlush       => '5s',
     XLimitNetwork    => '10/8 ::/0',           XLimitNetworkFile => 'conf/networks',
+    XLimitWaiting    => '5',
     '<XLimitClass'   => "y>\nXLimitNetwork 10/8\n</XLimitClass>",
 );
 my %allowed = (

@@ -17,7 +17,7 @@ use Test::More;
 use XL::Client qw(now fetch fetch_many rate_between);
 use XL::Paced;
 use XL::Server;
-use XL::System qw(build_dir preload slurp);
+use XL::System qw(build_dir preload slurp valgrind_errors);
 
 my $text = text(300_000);
 
@@ -209,8 +209,7 @@ SKIP: {
             is(scalar(grep { $_->{complete} } @list), 4, 'four are complete');
             is($list[4]{error}, 'aborted', 'one leaves');
             ok($server->stop, 'the server ends');
-            my @of_ours = grep { /mod_xlimit|\bxl_\w+ \(/ }
-                map { s/^==\d+==//mgr } map { split /^==\d+== \n/m, slurp($_) } glob "$log/*";
+            my @of_ours = valgrind_errors($log);
             is(scalar @of_ours, 0, 'no error has to do with the module') or diag(@of_ours[0 .. min(2, $#of_ours)]);
             cmp_ok(scalar(() = glob "$log/*"), '>=', 2, '... of parent and child');
         };

@@ -20,6 +20,7 @@ APLOG_USE_MODULE(xlimit);
 #define BUFFER_LEAST_BYTES UINT64_C(1024)
 #define FLUSH_LEAST_MS 100 /* what mod_watchdog can do */
 #define NAME_MAX_BYTES 64
+#define WAITING_MOST 1000000
 
 const char *xl_command_error(const cmd_parms *cmd, const char *format, ...)
 {
@@ -399,6 +400,22 @@ static const char *xl_set_engine(cmd_parms *cmd, void *dir, const char *arg)
         engine->engine = XL_ENGINE_BLOCKING;
     else
         return xl_command_error(cmd, "\"%s\" is not known; right would be auto, async or blocking", arg);
+    return NULL;
+}
+
+static const char *xl_set_waiting(cmd_parms *cmd, void *dir, const char *arg)
+{
+    const char *error;
+    xl_engine_conf_t *engine = engine_of(cmd, &error);
+    uint64_t count;
+
+    (void)dir;
+    if (error)
+        return error;
+    if (!strcmp(arg, "0") || xl_units_number(arg, WAITING_MOST, &count))
+        return xl_command_error(cmd, "\"%s\" is not a count of requests; right would be 1 to %d, and nodelay where "
+                                "nobody shall wait", arg, WAITING_MOST);
+    engine->waiting = (uint32_t)count;
     return NULL;
 }
 

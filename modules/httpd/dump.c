@@ -36,8 +36,12 @@ static void dump_engine(const dump_t *dump, const xl_engine_conf_t *engine)
         apr_file_printf(out, "XLimitMemory %s\n", xl_text_size(dump->pool, engine->memory_bytes));
     else
         apr_file_printf(out, "# XLimitMemory: sized from the scopes\n");
-    apr_file_printf(out, "XLimitEngine %s\nXLimitBuffer %s\n", engines[engine->engine],
-                    xl_text_size(dump->pool, engine->buffer_bytes));
+    apr_file_printf(out, "XLimitEngine %s\n", engines[engine->engine]);
+    if (engine->waiting)
+        apr_file_printf(out, "XLimitWaiting %u\n", engine->waiting);
+    else
+        apr_file_printf(out, "# XLimitWaiting: ThreadsPerChild\n");
+    apr_file_printf(out, "XLimitBuffer %s\n", xl_text_size(dump->pool, engine->buffer_bytes));
     if (!engine->spool_bytes)
         apr_file_printf(out, "XLimitSpool off\n");
     else

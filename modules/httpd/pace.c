@@ -29,7 +29,7 @@ APLOG_USE_MODULE(xlimit);
 
 bool xl_pace_wanted(const xl_request_t *xr)
 {
-    return xl_levels_bite(&xr->down);
+    return xr->turn_ns || xl_levels_bite(&xr->down);
 }
 
 static void give_back(xl_conn_t *conn)
@@ -101,11 +101,14 @@ static bool is_due(const xl_conn_t *conn)
     return conn->slot.at_ns <= xl_now().mono_ns + XL_SLOT_NOW_NS;
 }
 
-/* Until when to wait for the slot, or to look whether another is to be had. */
+/* Until when to wait for the request's turn or the slot, or to look whether
+ * another one is to be had. */
 static uint64_t wait_until_ns(const xl_conn_t *conn)
 {
     uint64_t turn_ns = conn->writing ? xl_levels_turn_ns(&conn->writing->down) : UINT64_MAX;
 
+    if (conn->writing && conn->writing->turn_ns)
+        return conn->writing->turn_ns;
     return turn_ns < conn->slot.at_ns ? turn_ns : conn->slot.at_ns;
 }
 
@@ -180,9 +183,15 @@ bool xl_pace_sleep(const xl_conn_t *conn, uint64_t until_ns)
 static apr_status_t drain(xl_conn_t *conn, uint64_t keep_memory, bool soon)
 {
     while (!APR_BRIGADE_EMPTY(conn->held)) {
-        uint64_t before_ns;
+        uint64_t before_ns, turn_ns = xl_delay_until_ns(conn->writing);
         apr_status_t rv;
 
+        if (turn_ns && soon)
+            return APR_SUCCESS;
+        if (turn_ns && !xl_pace_sleep(conn, turn_ns))
+            return xl_pace_abandon(conn);
+        if (turn_ns)
+            continue;
         if (!conn->held_bytes)
             return write_rest(conn);
         if (!soon && keep_memory && conn->held_memory <= keep_memory)
@@ -253,6 +262,8 @@ static xl_advance_e advance(xl_conn_t *conn, apr_status_t *rv)
         }
         if (*rv == APR_SUCCESS && APR_BRIGADE_EMPTY(conn->held))
             return XL_ADVANCE_DONE;
+        if (*rv == APR_SUCCESS && xl_delay_until_ns(conn->writing))
+            return XL_ADVANCE_EARLY;
         if (*rv == APR_SUCCESS && !conn->held_bytes) {
             *rv = write_rest(conn);
         } else if (*rv == APR_SUCCESS) {
@@ -286,7 +297,8 @@ static bool pass_whole(xl_conn_t *conn, apr_bucket_brigade *bb, const xl_content
 {
     uint64_t want = conn->held_bytes + content->bytes;
 
-    if (!content->end || content->eor || !want || want > XL_CHUNK_MEMORY_BYTES || conn->reserved)
+    if (!content->end || content->eor || !want || want > XL_CHUNK_MEMORY_BYTES || conn->reserved
+        || xl_delay_until_ns(conn->writing))
         return false;
     reserve(conn, want, want, true);
     if (conn->slot.bytes < want || !is_due(conn))
@@ -348,6 +360,10 @@ apr_status_t xl_pace_tail(xl_conn_t *conn)
     xl_advance_e how;
 
     xl_park_leave(conn);
+    if (conn->waiting) { /* for its turn, and has nothing to write */
+        c->data_in_output_filters = 1;
+        return APR_SUCCESS;
+    }
     xl_wait_handler_left(conn);
     how = advance(conn, &rv);
     if (how == XL_ADVANCE_EARLY)

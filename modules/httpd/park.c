@@ -52,8 +52,8 @@ static void complain(xl_conn_t *conn, int error)
     if (now_s - before_s < XL_TIMER_COMPLAINT_S || !atomic_compare_exchange_strong(&last_s, &before_s, now_s))
         return;
     ap_log_cerror(APLOG_MARK, APLOG_WARNING, error, conn->c,
-                  "xlimit(301): no timer for a paced response, it holds its thread instead; "
-                  "raise the limit of open files to three per paced response");
+                  "xlimit(301): no timer for a paced response or a request that waits, it holds its thread instead; "
+                  "raise the limit of open files to three per paced response, two per waiting request");
 }
 
 bool xl_park_prepare(xl_conn_t *conn)
@@ -79,6 +79,8 @@ static uint64_t park_end(const xl_conn_t *conn, uint64_t now_ns)
         timeout = conn->c->base_server->timeout;
     if (conn->writing && conn->writing->r->server->timeout < timeout)
         timeout = conn->writing->r->server->timeout;
+    if (conn->waiting && conn->waiting->r->server->timeout < timeout)
+        timeout = conn->waiting->r->server->timeout;
     most = (uint64_t)timeout * 1000 / 3;
     if (most > XL_PARK_MOST_NS)
         most = XL_PARK_MOST_NS;

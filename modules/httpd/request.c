@@ -17,6 +17,8 @@
 
 APLOG_USE_MODULE(xlimit);
 
+#define OWN_QUICK_HANDLERS 3
+
 xl_request_t *xl_request_of(request_rec *r)
 {
     while (r->main || r->prev)
@@ -70,6 +72,7 @@ static apr_status_t settle(void *data)
 
     if (xr->uncounted_bytes)
         xl_request_sent(xr, 0);
+    xl_delay_end(xr);
     xl_pace_end(xr);
     xl_levels_leave(&xr->up);
     xl_stream_end(xr);
@@ -189,6 +192,7 @@ void xl_request_switching(xl_request_t *xr)
     /* What httpd answered is no longer in headers_out. */
     if (!xr->active || !ap_find_token(xr->r->pool, apr_table_get(xr->r->headers_in, "Upgrade"), "h2c"))
         return;
+    xr->conn->upgraded_after_ns = xr->delayed_ns;
     xl_pace_end(xr);
     xr->down.n = 0;
     xl_decide_undo(xr->applied, xr->n_applied, &here);
@@ -262,8 +266,10 @@ static void decide_late(xl_request_t *xr, request_rec *r)
     const conn_rec *c = r->connection;
 
     decide(xr, r, false);
-    if (!c->cs || c->cs->state == CONN_STATE_HANDLER)
-        add_levels(xr);
+    if (c->cs && c->cs->state != CONN_STATE_HANDLER)
+        return;
+    add_levels(xr);
+    xl_delay_response(xr);
 }
 
 xl_request_t *xl_request_writing(xl_conn_t *conn)
@@ -305,7 +311,7 @@ static void refuse_to_wait(xl_request_t *xr)
     xr->verdict.retry_after_s = 1 + xr->verdict.delay_ns / XL_NS_PER_S;
 }
 
-/* false: the client has not waited. */
+/* false: the client has not waited for it. */
 static bool take_turn(xl_request_t *xr, request_rec *r)
 {
     xl_delay_e how = xl_delay(xr, r);
@@ -337,7 +343,7 @@ int xl_request_decide(request_rec *r)
         return DECLINED;
     decide(xr, r, true);
     if (xr->verdict.delay_ns && !take_turn(xr, r))
-        return HTTP_REQUEST_TIME_OUT; /* to nobody */
+        return xl_respond_gone(r);
     xl_respond_environment(xr, r);
     xl_respond_headers(xr, r, xl_config_dir(r->per_dir_config)->headers);
     if (xr->verdict.decision == XL_DECISION_REFUSE) {
@@ -358,7 +364,7 @@ int xl_request_hide_from_quick_handlers(request_rec *r, int lookup)
     xl_conn_t *conn = xl_conn_of(r->connection);
     xl_request_t *xr;
 
-    if (!conn || lookup || r->main || r->prev || ap_hook_get_quick_handler()->nelts <= 2)
+    if (!conn || lookup || r->main || r->prev || ap_hook_get_quick_handler()->nelts <= OWN_QUICK_HANDLERS)
         return DECLINED;
     xr = make(r, conn);
     look(xr, r, true, false, xl_now());

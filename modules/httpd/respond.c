@@ -17,6 +17,7 @@
 
 APLOG_USE_MODULE(xlimit);
 
+#define HTTP_CLIENT_CLOSED_REQUEST 499 /* of no RFC; of nginx's logs */
 #define HTTP_BANDWIDTH_LIMIT_EXCEEDED 509 /* of no RFC, and known to every hosting customer */
 #define SF_INTEGER_MAX UINT64_C(999999999999999) /* RFC 8941 */
 
@@ -245,13 +246,19 @@ static int refuse(const xl_request_t *xr, request_rec *r, int status)
     return wants_problem(r) ? send_problem(xr, r, status) : status;
 }
 
-/* Nothing more is read from this client and nothing written to it. */
-static int hang_up(request_rec *r)
+/* Nothing more is read from this client and nothing written to it. The status is
+ * for the access log alone. */
+static int hang_up(request_rec *r, int status)
 {
     r->connection->keepalive = AP_CONN_CLOSE;
     r->connection->aborted = 1;
-    r->status = HTTP_FORBIDDEN; /* for the access log alone */
+    r->status = status;
     return DONE;
+}
+
+int xl_respond_gone(request_rec *r)
+{
+    return hang_up(r, HTTP_CLIENT_CLOSED_REQUEST);
 }
 
 int xl_respond_refuse(xl_request_t *xr, request_rec *r)
@@ -262,7 +269,7 @@ int xl_respond_refuse(xl_request_t *xr, request_rec *r)
     case XL_ACT_REDIRECT:
         return redirect(r, action) ? action->status : refuse(xr, r, HTTP_SERVICE_UNAVAILABLE);
     case XL_ACT_CLOSE:
-        return hang_up(r);
+        return hang_up(r, HTTP_FORBIDDEN);
     case XL_ACT_STATUS:
         return refuse(xr, r, action->status);
     default:

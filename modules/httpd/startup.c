@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * startup: what an admin should hear at the start rather than find out under
- * load: a paced response counts against the MPM's connections and takes three
- * open files. Warns and names the directive; never stops the start.
+ * load: a paced response and a request that waits count against the MPM's
+ * connections, and a paced response takes three open files. Warns and names the directive; never stops the start.
  */
 #include "xl_conn.h"
 
@@ -29,6 +29,19 @@ static bool paces(void)
         const xl_registered_t *r = &APR_ARRAY_IDX(registry, i, xl_registered_t);
 
         if (r->limit->dimension == XL_DIM_BANDWIDTH || xl_config_action(r->scope, r->limit)->kind == XL_ACT_SPEED)
+            return true;
+    }
+    return false;
+}
+
+static bool delays(void)
+{
+    const apr_array_header_t *registry = xl_config_registry();
+
+    for (int i = 0; i < registry->nelts; i++) {
+        const xl_limit_t *limit = APR_ARRAY_IDX(registry, i, xl_registered_t).limit;
+
+        if (limit->dimension == XL_DIM_REQUESTS && limit->delay != XL_NO_DELAY && limit->mode == XL_MODE_ENFORCE)
             return true;
     }
     return false;
@@ -69,6 +82,21 @@ static void check_files(server_rec *s, int threads, double factor)
                  (unsigned long)files.rlim_cur, threads, factor, need);
 }
 
+/* What waits shall be refused before the MPM stops accepting: beside as many as
+ * may wait there has to be room for half as many others as there are threads. */
+static void check_waiting(server_rec *s, int threads, double factor)
+{
+    int room = (int)(threads * (factor + 1)), most = (int)xl_delay_most();
+    int need = most + threads / 2;
+
+    if (need <= room)
+        return;
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                 "xlimit(325): XLimitWaiting allows %d requests of a child to wait, and it stops accepting at about %d "
+                 "connections; raise AsyncRequestWorkerFactor (now %.4g) to %d or more, or lower XLimitWaiting",
+                 most, room, factor, (need - 1) / threads);
+}
+
 static void check_children(server_rec *s)
 {
     int most = 0;
@@ -92,8 +120,11 @@ void xl_startup_check(server_rec *s)
     if (engine == XL_ENGINE_ASYNC && !is_async)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
                      "xlimit(324): \"XLimitEngine async\" needs the event MPM; each paced response holds a thread");
-    if (!paces() || engine == XL_ENGINE_BLOCKING || !is_async
-        || ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) != APR_SUCCESS)
+    if (engine == XL_ENGINE_BLOCKING || !is_async || ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) != APR_SUCCESS)
+        return;
+    if (delays())
+        check_waiting(s, threads, factor);
+    if (!paces())
         return;
     check_factor(s, threads, factor);
     check_files(s, threads, factor);

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
+#define STATE_CLOSED 7 /* TCP_CLOSE of the C library's header */
+
 void xl_tcp_limit_unsent(int fd, int bytes)
 {
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
@@ -37,6 +39,14 @@ bool xl_tcp_peer_finished(int fd)
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
+bool xl_tcp_peer_reset(int fd)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof(info);
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_state == STATE_CLOSED;
+}
+
 #else
 
 void xl_tcp_limit_unsent(int fd, int bytes)
@@ -53,6 +63,12 @@ bool xl_tcp_acknowledged(int fd, uint64_t *bytes)
 }
 
 bool xl_tcp_peer_finished(int fd)
+{
+    (void)fd;
+    return false;
+}
+
+bool xl_tcp_peer_reset(int fd)
 {
     (void)fd;
     return false;

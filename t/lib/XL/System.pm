@@ -17,7 +17,8 @@ use File::Temp ();
 use IO::Socket::INET;
 use POSIX ();
 
-our @EXPORT_OK = qw(allow_files build_dir built_in certificate free_port httpd module_dir preload processes project slurp spew);
+our @EXPORT_OK = qw(allow_files build_dir built_in certificate free_port httpd module_dir preload processes project
+    slurp spew valgrind_errors);
 
 my $project = abs_path(dirname(__FILE__) . '/../../..');
 my %asked;
@@ -95,6 +96,12 @@ sub free_port {
 sub allow_files {
     my ($n) = @_;
     return POSIX::sysconf(POSIX::_SC_OPEN_MAX()) >= $n || system('prlimit', '--pid', $$, "--nofile=$n:") == 0;
+}
+
+# What valgrind, with --log-file=$dir/%p, had to say of our module.
+sub valgrind_errors {
+    my ($dir) = @_;
+    return grep { /mod_xlimit|\bxl_\w+ \(/ } map { s/^==\d+==//mgr } map { split /^==\d+== \n/m, slurp($_) } glob "$dir/*";
 }
 
 sub slurp {
