@@ -13,7 +13,7 @@ use lib "$Bin/lib";
 
 use List::Util qw(max min sum);
 use Test::More;
-use XL::Client qw(fetch_many rates_per_second rate_between jain);
+use XL::Client qw(fetch_many jain now rate_between rates_per_second);
 use XL::Paced;
 use XL::Server;
 
@@ -125,6 +125,29 @@ subtest 'two levels, and a burst' => sub {
     ok($sum[0] > 1.4e6 && $sum[0] <= 1.53e6, "burst=1MB: $sum[0] bytes in the first second");
     ok(min(@sum[1 .. 5]) > 0.97 * 0.5e6 && max(@sum[1 .. 5]) < 1.03 * 0.5e6,
         sprintf '... and %d to %d in each that follows', min(@sum[1 .. 5]), max(@sum[1 .. 5]));
+};
+
+# A chunk to somebody who is gone is one that the others do not have. Whether he
+# is gone or only has nothing more to say, his next one is cut short to find out.
+subtest 'who says that he is finished' => sub {
+    my @both = map { XL::Client->new(port => $server{event}->port)->connect } 1, 2;
+    $_->send_all("GET /both/sendfile/endless HTTP/1.1\r\nHost: localhost\r\n\r\n") for @both;
+    my $pieces = sub { # sizes of what each read of the first one finds
+        my ($end, @sizes) = (now() + $_[0]);
+        while ($both[0]->readable($end - now())) {
+            push @sizes, sysread($both[0]->socket, my $data, 1 << 20) || last;
+            sysread $both[1]->socket, $data, 1 << 20 if $both[1]->readable(1e-6);
+        }
+        return @sizes;
+    };
+    my @before = $pieces->(2);
+    shutdown $both[0]->socket, 1;
+    my @after = $pieces->(2);
+    cmp_ok(min(@before[2 .. $#before]), '>', 1000, sprintf 'before: %d pieces of %d bytes and more', scalar @before,
+        min(@before[2 .. $#before]));
+    cmp_ok(min(@after), '<=', 64, sprintf 'then: one of %d bytes', min(@after));
+    cmp_ok(abs(sum(@after) / 2 / 100e3 - 1), '<', 0.1, sprintf '... and %.4f of his rate', sum(@after) / 2 / 100e3);
+    $_->disconnect for @both;
 };
 
 done_testing;

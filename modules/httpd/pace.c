@@ -24,7 +24,7 @@ APLOG_USE_MODULE(xlimit);
 #define XL_SLEEP_MOST_NS (500 * XL_NS_PER_MS)      /* a sleeper looks up for an aborted connection */
 #define XL_FLUSH_PATIENCE_NS (250 * XL_NS_PER_MS)
 #define XL_NAP_NS (20 * XL_NS_PER_MS)              /* of a thread, for a connection that has no timer */
-#define XL_PROBE_BYTES 512
+#define XL_PROBE_BYTES 64
 #define XL_ROUNDS 32
 
 bool xl_pace_wanted(const xl_request_t *xr)
