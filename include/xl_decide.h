@@ -71,7 +71,7 @@ typedef struct {
  *   quota        N bytes refuse the request that finds N or more used, N requests
  *                refuse request N + 1; with slices, N is what was released so far
  *   requests     the GCRA: from rest burst + 1 units pass at once, and never more
- *                than rate x t + burst in any time t (to a nanosecond)
+ *                than rate x t + burst in any time t (to two nanoseconds)
  *   connections  never more at once, however many ask at the same time
  *   penalty      refuses who is locked out, and the event that is one too many
  *   block        refuses

@@ -33,6 +33,11 @@ uint64_t xl_rate_ns(xl_rate_t rate, uint64_t n)
     return saturate((wide_t)n * rate.per_ns / rate.units);
 }
 
+uint64_t xl_rate_ns_up(xl_rate_t rate, uint64_t n)
+{
+    return saturate(((wide_t)n * rate.per_ns + rate.units - 1) / rate.units);
+}
+
 uint64_t xl_rate_units(xl_rate_t rate, uint64_t ns)
 {
     return saturate((wide_t)ns * rate.units / rate.per_ns);
