@@ -18,7 +18,7 @@
 const char *xl_network_file_look(apr_pool_t *p, const char *path, xl_stamp_t *stamp)
 {
     apr_finfo_t info;
-    apr_status_t rv = apr_stat(&info, path, APR_FINFO_TYPE | WANTED, p);
+    apr_status_t rv = apr_stat(&info, path, WANTED, p);
     char buf[120];
 
     *stamp = (xl_stamp_t){0};

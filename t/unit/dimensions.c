@@ -10,7 +10,7 @@
 
 static xl_limit_t requests(uint64_t units, uint64_t per_ns, uint64_t burst, uint64_t delay)
 {
-    return (xl_limit_t){ .dimension = XL_DIM_REQUESTS, .rate = { units, per_ns }, .burst = burst, .delay = delay };
+    return (xl_limit_t){.dimension = XL_DIM_REQUESTS, .rate = {units, per_ns}, .burst = burst, .delay = delay};
 }
 
 /* ---- requests ------------------------------------------------------------ */
@@ -21,10 +21,11 @@ static void test_rate(void)
         int64_t ms;
         bool served;
         uint64_t delay_ms, retry_s, left;
-    } t[] = { /* 2/s, burst 3, of which one passes at once */
-        { 0, true, 0, 0, 3 }, { 0, true, 0, 0, 2 }, { 0, true, 500, 0, 1 }, { 0, true, 1000, 0, 0 },
-        { 0, false, 0, 1, 0 }, { 499, false, 0, 1, 0 }, { 500, true, 1000, 0, 0 }, { 500, false, 0, 1, 0 },
-        { 9000, true, 0, 0, 3 },
+    } t[] = {
+        /* 2/s, burst 3, of which one passes at once */
+        {0, true, 0, 0, 3},      {0, true, 0, 0, 2},    {0, true, 500, 0, 1},
+        {0, true, 1000, 0, 0},   {0, false, 0, 1, 0},   {499, false, 0, 1, 0},
+        {500, true, 1000, 0, 0}, {500, false, 0, 1, 0}, {9000, true, 0, 0, 3},
     };
     scene_t *s = scene_new();
     size_t i;
@@ -33,8 +34,8 @@ static void test_rate(void)
     for (i = 0; i < sizeof(t) / sizeof(*t); i++) {
         xl_verdict_t v = request_at(s, t[i].ms);
 
-        ok((v.decision == XL_DECISION_SERVE) == t[i].served && v.delay_ns == t[i].delay_ms * XL_NS_PER_MS
-               && v.retry_after_s == t[i].retry_s && v.has_remaining && v.remaining == t[i].left,
+        ok((v.decision == XL_DECISION_SERVE) == t[i].served && v.delay_ns == t[i].delay_ms * XL_NS_PER_MS &&
+               v.retry_after_s == t[i].retry_s && v.has_remaining && v.remaining == t[i].left,
            "2/s burst=3 delay=1, request %zu at %d ms: %s", i + 1, (int)t[i].ms, t[i].served ? "served" : "refused");
     }
     scene_free(s);
@@ -93,19 +94,19 @@ typedef struct {
 static place_t place_new(const xl_action_t *action, bool keyed)
 {
     static lock_log_t log;
-    static const xl_table_lock_t lock = { log_lock, log_unlock, &log };
-    static const fingerprint_t who = { { 5, 6 } };
+    static const xl_table_lock_t lock = {log_lock, log_unlock, &log};
+    static const fingerprint_t who = {{5, 6}};
     size_t size = xl_ledger_size(2, 1);
-    place_t p = { .s = scene_new() };
+    place_t p = {.s = scene_new()};
 
-    scene_add(p.s, (xl_limit_t){ .dimension = XL_DIM_CONNECTIONS, .amount = 2 }, action);
+    scene_add(p.s, (xl_limit_t){.dimension = XL_DIM_CONNECTIONS, .amount = 2}, action);
     if (xl_ledger_init(&p.ledger, guarded(size), size, 2, "b", 1))
         exit(1);
     xl_ledger_attach(&p.ledger, XL_ENTRY_CONNECTIONS, "", "", "c", 1, 0);
     free(p.s->entry[0]);
     p.s->entry[0] = NULL;
     p.s->list[0].entry = xl_ledger_entry(&p.ledger, 0);
-    p.facts = (xl_facts_t){ NULL, xl_ledger_row_claim(&p.ledger, 1, 1) };
+    p.facts = (xl_facts_t){NULL, xl_ledger_row_claim(&p.ledger, 1, 1)};
     p.table = make_table(128, 2, 8, &lock);
     if (keyed) {
         p.s->list[0].table = &p.table;
@@ -117,7 +118,7 @@ static place_t place_new(const xl_action_t *action, bool keyed)
 static void test_connections(bool keyed)
 {
     place_t p = place_new(&status, keyed);
-    xl_facts_t facts = { &p.ledger, p.facts.row };
+    xl_facts_t facts = {&p.ledger, p.facts.row};
     xl_applied_t one = p.s->list[0], two = one, three = one;
     const char *of = keyed ? "of a key" : "of all";
 
@@ -138,7 +139,7 @@ static void test_connections(bool keyed)
 static void test_connections_anyway(bool keyed)
 {
     place_t p = place_new(&pass, keyed);
-    xl_facts_t facts = { &p.ledger, p.facts.row };
+    xl_facts_t facts = {&p.ledger, p.facts.row};
     xl_applied_t list[4];
 
     for (size_t i = 0; i < 4; i++) {
@@ -157,7 +158,8 @@ static void test_connections_anyway(bool keyed)
 
 static xl_limit_t penalty(xl_event_e event)
 {
-    xl_limit_t limit = { .dimension = XL_DIM_PENALTY, .event = event, .rate = { 2, 10 * S_NS }, .burst = 1, .for_ms = 30000 };
+    xl_limit_t limit = {
+        .dimension = XL_DIM_PENALTY, .event = event, .rate = {2, 10 * S_NS}, .burst = 1, .for_ms = 30000};
 
     limit.statuses[404 / 64] = UINT64_C(1) << 404 % 64;
     return limit;
@@ -169,7 +171,8 @@ static void test_penalty_of_requests(void)
     xl_verdict_t v;
 
     scene_add(s, penalty(XL_EVENT_REQUESTS), &status);
-    ok(request_at(s, 0).decision == XL_DECISION_SERVE && request_at(s, 0).decision == XL_DECISION_SERVE, "two events pass");
+    ok(request_at(s, 0).decision == XL_DECISION_SERVE && request_at(s, 0).decision == XL_DECISION_SERVE,
+       "two events pass");
     v = request_at(s, 1);
     ok(v.decision == XL_DECISION_REFUSE && v.retry_after_s == 30 && s->list[0].locked, "the third locks out for 30 s");
     v = request_at(s, 29000);
@@ -181,7 +184,7 @@ static void test_penalty_of_requests(void)
 
 static void test_penalty_of_statuses(void)
 {
-    static const int statuses[] = { 200, 404, 0, -1, 99999, 404, 403, 404 };
+    static const int statuses[] = {200, 404, 0, -1, 99999, 404, 403, 404};
     scene_t *s = scene_new();
     size_t i;
 
@@ -200,7 +203,7 @@ static void test_penalty_of_refusals(void)
     scene_t *s = scene_new();
     int i;
 
-    scene_add(s, (xl_limit_t){ .dimension = XL_DIM_BLOCK }, &status);
+    scene_add(s, (xl_limit_t){.dimension = XL_DIM_BLOCK}, &status);
     scene_add(s, penalty(XL_EVENT_REJECTED), &status);
     for (i = 0; i < 3; i++) {
         is_u64(request_at(s, 0).by, 0, "blocked");

@@ -60,8 +60,14 @@ static void test_paced(void)
 }
 
 /* Where version 1 had its counters, behind an identity that has not changed. */
-enum { V1_USAGE = 448 + 16, V1_REQUESTS = V1_USAGE + 32, V1_SENT = V1_REQUESTS + 8, V1_VERDICTS = V1_SENT + 8,
-       V1_SINCE = V1_VERDICTS + 7 * 8, V1_WARNED = V1_SINCE + 16 };
+enum {
+    V1_USAGE = 448 + 16,
+    V1_REQUESTS = V1_USAGE + 32,
+    V1_SENT = V1_REQUESTS + 8,
+    V1_VERDICTS = V1_SENT + 8,
+    V1_SINCE = V1_VERDICTS + 7 * 8,
+    V1_WARNED = V1_SINCE + 16
+};
 
 static void put_u64(xl_entry_t *entry, size_t offset, uint64_t value)
 {
@@ -71,10 +77,10 @@ static void put_u64(xl_entry_t *entry, size_t offset, uint64_t value)
 static void test_version_1(void)
 {
     xl_ledger_t old = fresh(ROWS), now = fresh(ROWS + 1), small = fresh(ROWS);
-    xl_period_t day = { .kind = XL_PERIOD_TIME, .length_ms = 86400000 };
+    xl_period_t day = {.kind = XL_PERIOD_TIME, .length_ms = 86400000};
     uint32_t index = xl_ledger_attach(&old, XL_ENTRY_QUOTA, "www", "", "month", 7, 0);
     xl_entry_t *entry = xl_ledger_entry(&old, index);
-    xl_usage_t usage = { 0 };
+    xl_usage_t usage = {0};
     unsigned i;
 
     old.version = 1;
@@ -91,8 +97,9 @@ static void test_version_1(void)
     entry = xl_ledger_entry(&now, 0);
     is_str(entry->name, "month", "its labels are");
     is_u64(xl_usage_read(&entry->usage, &day, 1700000000000).used, 500, "what was used is");
-    ok(atomic_load(&entry->requests) == 11 && atomic_load(&entry->sent_bytes) == 12 && atomic_load(&entry->warned) == 13
-           && atomic_load(&entry->refusing_since_ms) == 1700000000001, "its counters are");
+    ok(atomic_load(&entry->requests) == 11 && atomic_load(&entry->sent_bytes) == 12 &&
+           atomic_load(&entry->warned) == 13 && atomic_load(&entry->refusing_since_ms) == 1700000000001,
+       "its counters are");
     for (i = 0; i < XL_VERDICTS; i++)
         is_u64(atomic_load(&entry->verdicts[i]), i < 7 ? 20 + i : 0, "its verdicts are, and new ones are 0");
     ok(!atomic_load(&entry->mark) && !atomic_load(&entry->speed.tat_ns), "what it had not is at rest");
@@ -113,7 +120,8 @@ static void test_no_ledger(void)
     is_str(xl_ledger_init(&ledger, block, xl_ledger_size(1, 1) - 64, 1, "", 1), "not room enough for one entry",
            "a block that is too small");
     ledger = fresh(2);
-    ok(xl_ledger_row_claim(&ledger, 1, 1) == 0 && xl_ledger_row_claim(&ledger, 2, 1) == 1, "two rows for two processes");
+    ok(xl_ledger_row_claim(&ledger, 1, 1) == 0 && xl_ledger_row_claim(&ledger, 2, 1) == 1,
+       "two rows for two processes");
     is_u64(xl_ledger_row_claim(&ledger, 3, 1), XL_NO_ROW, "none for a third");
     xl_ledger_extend(&ledger, ledger.base, ledger.size - 1);
     is_u64(ledger.capacity, ENTRIES - 1, "a mapping with a byte less has an entry less");

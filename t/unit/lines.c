@@ -16,7 +16,8 @@ static void takes(const char *text, size_t n, const char *const *lines)
     ok(!line && !rest && i == n, "%zu lines, and then none", n);
 }
 
-#define TAKES(text, ...) takes(text, sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(char *), (const char *[]){ __VA_ARGS__ })
+#define TAKES(text, ...)                                                                                               \
+    takes(text, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), (const char *[]){__VA_ARGS__})
 
 int main(void)
 {

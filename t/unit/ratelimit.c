@@ -18,7 +18,7 @@ static xl_applied_t applied(scene_t *s, xl_limit_t limit, uint64_t total)
 
 static xl_limit_t requests(uint64_t units, uint64_t per_ns)
 {
-    return (xl_limit_t){ .dimension = XL_DIM_REQUESTS, .rate = { units, per_ns } };
+    return (xl_limit_t){.dimension = XL_DIM_REQUESTS, .rate = {units, per_ns}};
 }
 
 int main(void)
@@ -50,7 +50,8 @@ int main(void)
     odd.name = name;
     a = applied(s, odd, UINT64_MAX);
     xl_ratelimit_policy(buf, &a, T0);
-    ok(strlen(buf) < sizeof(buf) - 1 && strstr(buf, "n\";q=999999999999999;w="), "a long name leaves room for the rest");
+    ok(strlen(buf) < sizeof(buf) - 1 && strstr(buf, "n\";q=999999999999999;w="),
+       "a long name leaves room for the rest");
     scene_free(s);
     return done_testing();
 }
