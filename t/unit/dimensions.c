@@ -91,65 +91,65 @@ typedef struct {
     xl_facts_t facts;
 } place_t;
 
-static place_t place_new(const xl_action_t *action, bool keyed)
+static void place_make(place_t *p, const xl_action_t *action, bool keyed)
 {
     static lock_log_t log;
     static const xl_table_lock_t lock = {log_lock, log_unlock, &log};
     static const fingerprint_t who = {{5, 6}};
     size_t size = xl_ledger_size(2, 1);
-    place_t p = {.s = scene_new()};
 
-    scene_add(p.s, (xl_limit_t){.dimension = XL_DIM_CONNECTIONS, .amount = 2}, action);
-    if (xl_ledger_init(&p.ledger, guarded(size), size, 2, "b", 1))
+    *p = (place_t){.s = scene_new()};
+    scene_add(p->s, (xl_limit_t){.dimension = XL_DIM_CONNECTIONS, .amount = 2}, action);
+    if (xl_ledger_init(&p->ledger, guarded(size), size, 2, "b", 1))
         exit(1);
-    xl_ledger_attach(&p.ledger, XL_ENTRY_CONNECTIONS, "", "", "c", 1, 0);
-    free(p.s->entry[0]);
-    p.s->entry[0] = NULL;
-    p.s->list[0].entry = xl_ledger_entry(&p.ledger, 0);
-    p.facts = (xl_facts_t){NULL, xl_ledger_row_claim(&p.ledger, 1, 1)};
-    p.table = make_table(128, 2, 8, &lock);
+    xl_ledger_attach(&p->ledger, XL_ENTRY_CONNECTIONS, "", "", "c", 1, 0);
+    free(p->s->entry[0]);
+    p->s->entry[0] = NULL;
+    p->s->list[0].entry = xl_ledger_entry(&p->ledger, 0);
+    p->facts = (xl_facts_t){&p->ledger, xl_ledger_row_claim(&p->ledger, 1, 1)};
+    p->table = make_table(128, 2, 8, &lock);
     if (keyed) {
-        p.s->list[0].table = &p.table;
-        p.s->list[0].key = named(who, "client");
+        p->s->list[0].table = &p->table;
+        p->s->list[0].key = named(who, "client");
     }
-    return p;
 }
 
 static void test_connections(bool keyed)
 {
-    place_t p = place_new(&status, keyed);
-    xl_facts_t facts = {&p.ledger, p.facts.row};
-    xl_applied_t one = p.s->list[0], two = one, three = one;
+    place_t p;
+    xl_applied_t one, two, three;
     const char *of = keyed ? "of a key" : "of all";
 
-    ok(xl_decide(&one, 1, &facts, at(0)).decision == XL_DECISION_SERVE && one.left == 1, "one at once %s", of);
-    ok(xl_decide(&two, 1, &facts, at(0)).decision == XL_DECISION_SERVE && two.left == 0, "two at once %s", of);
-    is_u64(xl_decide(&three, 1, &facts, at(0)).decision, XL_DECISION_REFUSE, "not three");
+    place_make(&p, &status, keyed);
+    one = two = three = p.s->list[0];
+    ok(xl_decide(&one, 1, &p.facts, at(0)).decision == XL_DECISION_SERVE && one.left == 1, "one at once %s", of);
+    ok(xl_decide(&two, 1, &p.facts, at(0)).decision == XL_DECISION_SERVE && two.left == 0, "two at once %s", of);
+    is_u64(xl_decide(&three, 1, &p.facts, at(0)).decision, XL_DECISION_REFUSE, "not three");
     is_u64(xl_entry_active(&p.ledger, one.entry), 2, "two are in the sum");
-    xl_settle(&three, 1, &facts, 0, at(0));
-    is_u64(xl_decide(&three, 1, &facts, at(0)).decision, XL_DECISION_REFUSE, "who was refused gives no place back");
-    xl_settle(&one, 1, &facts, 200, at(1));
-    is_u64(xl_decide(&three, 1, &facts, at(1)).decision, XL_DECISION_SERVE, "who ends does");
-    xl_decide_undo(&three, 1, &facts);
-    xl_settle(&two, 1, &facts, 200, at(2));
+    xl_settle(&three, 1, &p.facts, 0, at(0));
+    is_u64(xl_decide(&three, 1, &p.facts, at(0)).decision, XL_DECISION_REFUSE, "who was refused gives no place back");
+    xl_settle(&one, 1, &p.facts, 200, at(1));
+    is_u64(xl_decide(&three, 1, &p.facts, at(1)).decision, XL_DECISION_SERVE, "who ends does");
+    xl_decide_undo(&three, 1, &p.facts);
+    xl_settle(&two, 1, &p.facts, 200, at(2));
     is_u64(xl_entry_active(&p.ledger, p.s->list[0].entry), 0, "in the end nobody is there");
     scene_free(p.s);
 }
 
 static void test_connections_anyway(bool keyed)
 {
-    place_t p = place_new(&pass, keyed);
-    xl_facts_t facts = {&p.ledger, p.facts.row};
+    place_t p;
     xl_applied_t list[4];
 
+    place_make(&p, &pass, keyed);
     for (size_t i = 0; i < 4; i++) {
         list[i] = p.s->list[0];
-        is_u64(xl_decide(&list[i], 1, &facts, at(0)).decision, XL_DECISION_SERVE, "exceeded=pass serves all");
+        is_u64(xl_decide(&list[i], 1, &p.facts, at(0)).decision, XL_DECISION_SERVE, "exceeded=pass serves all");
     }
     is_u64(xl_entry_active(&p.ledger, list[0].entry), 4, "... and counts them");
     ok(!list[1].over && list[2].over, "... the third is one too many");
     for (size_t i = 0; i < 4; i++)
-        xl_settle(&list[i], 1, &facts, 200, at(1));
+        xl_settle(&list[i], 1, &p.facts, 200, at(1));
     is_u64(xl_entry_active(&p.ledger, list[0].entry), 0, "... until they end");
     scene_free(p.s);
 }
