@@ -28,8 +28,9 @@ typedef struct {
 /* Nanoseconds that n units cost at the rate, rounded down; saturates. */
 uint64_t xl_rate_ns(xl_rate_t rate, uint64_t n);
 
-/* The longest that n units last, wherever among the others they come: rounded up. */
-uint64_t xl_rate_most_ns(xl_rate_t rate, uint64_t n);
+/* The same, rounded up: at least what any n units in succession cost in a meter,
+ * wherever their fractions fall. What a tolerance (ahead_ns) is made of. */
+uint64_t xl_rate_ns_up(xl_rate_t rate, uint64_t n);
 
 /* Units that the rate yields in ns nanoseconds, rounded down; saturates. */
 uint64_t xl_rate_units(xl_rate_t rate, uint64_t ns);

@@ -28,6 +28,20 @@ my $module = build_dir() . '/mod_xlimit.so';
 my @exported = map { /\s[A-TV-Z]\s+(?!__odr_asan)(\w+)/ ? $1 : () } qx(nm -D --defined-only '$module');
 is("@exported", 'xlimit_module', 'the module exports its record and nothing else');
 
+# What hardens it, for a process that strangers talk to; a sanitizer has its own.
+SKIP: {
+    my %header = map { /^\s+(GNU_\w+)\s+.*?\s([RWE ]{3})\s+0x/ ? ($1 => $2) : () } qx(readelf -lW '$module');
+    my $dynamic = qx(readelf -dW '$module');
+    my $symbols = qx(nm -D --undefined-only '$module');
+    like($header{GNU_STACK} // 'none', qr/^RW /, 'the module needs no stack that can be executed');
+    ok($header{GNU_RELRO}, 'what is relocated is read-only afterwards');
+    like($dynamic, qr/\bBIND_NOW\b|Flags:.*\bNOW\b/, '... all of it, at once');
+    unlike($dynamic, qr/\bTEXTREL\b|\bRPATH\b|\bRUNPATH\b/, '... no code is, and no library is looked for elsewhere');
+    skip 'sanitized', 2 if $symbols =~ /__(?:asan|tsan|ubsan|msan)_/;
+    like($symbols, qr/\b__stack_chk_fail\b/, 'stacks are protected');
+    like($symbols, qr/\b__\w+_chk\b(?<!__stack_chk)/, 'copies are checked against the size of their target');
+}
+
 # tools/need on a machine where the package jq is missing until it is installed
 sub need {
     my ($id) = @_;
@@ -58,8 +72,10 @@ like($ran, qr/\Anoninteractive: .*update\nnoninteractive: .*install -y --no-inst
     '... by one update and one install');
 is($again, '', '... and has nothing to do the next time');
 
-my @unexplained = grep { /^[a-z]/ && !/^\S+\s+\S/ } split /\n/, XL::System::slurp('tools/deps');
-is("@unexplained", '', 'every package of tools/deps has its reason');
+for my $list (glob 'tools/deps*') {
+    my @unexplained = grep { /^[a-z]/ && !/^\S+\s+\S/ } split /\n/, XL::System::slurp($list);
+    is("@unexplained", '', "every package of $list has its reason");
+}
 
 # The README's two commands stand alone under their heading: they are what is tried first.
 my ($start) = XL::System::slurp('README.md') =~ /^## Quick start\n(.*?)^#/ms;

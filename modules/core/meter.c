@@ -33,7 +33,7 @@ uint64_t xl_rate_ns(xl_rate_t rate, uint64_t n)
     return saturate((wide_t)n * rate.per_ns / rate.units);
 }
 
-uint64_t xl_rate_most_ns(xl_rate_t rate, uint64_t n)
+uint64_t xl_rate_ns_up(xl_rate_t rate, uint64_t n)
 {
     return saturate(((wide_t)n * rate.per_ns + rate.units - 1) / rate.units);
 }

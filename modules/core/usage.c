@@ -43,6 +43,15 @@ static uint64_t to_start(int64_t ms)
     return ms < 0 ? 0 : (uint64_t)ms > START_MAX ? START_MAX : (uint64_t)ms;
 }
 
+/* A moment that is asked about: before the end of any period that can be kept, so
+ * that no period beyond the last one is looked for. */
+static uint64_t to_moment(int64_t wall_ms)
+{
+    uint64_t wall = to_start(wall_ms);
+
+    return wall < START_MAX ? wall : START_MAX - 1;
+}
+
 static uint64_t tag_of(uint64_t ordinal)
 {
     return ordinal & 2 ? TAG_BIT : 0;
@@ -151,7 +160,7 @@ static uint64_t sum(uint64_t slot, uint64_t n)
 
 uint32_t xl_usage_add(xl_usage_t *usage, const xl_period_t *period, uint64_t n, int64_t wall_ms)
 {
-    uint64_t wall = to_start(wall_ms);
+    uint64_t wall = to_moment(wall_ms);
 
     if (!n && period->kind == XL_PERIOD_TIME)
         return xl_usage_read(usage, period, wall_ms).ordinal;
@@ -202,7 +211,7 @@ static xl_usage_view_t read_words(const xl_usage_t *usage, state_t *state)
 
 xl_usage_view_t xl_usage_read(const xl_usage_t *usage, const xl_period_t *period, int64_t wall_ms)
 {
-    uint64_t wall = to_start(wall_ms), end = 0, fresh;
+    uint64_t wall = to_moment(wall_ms), end = 0, fresh;
     state_t state;
     xl_usage_view_t view = read_words(usage, &state);
 

@@ -248,7 +248,7 @@ static const char *read_block(cursor_t *c, const uint64_t counts[N_COUNTS], xl_z
 
 static bool take(cursor_t *c, char wanted)
 {
-    if (c->at >= c->end || *c->at != wanted)
+    if (c->at >= c->end || *c->at != (unsigned char)wanted)
         return false;
     c->at++;
     return true;

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * actions: reads what happens to an offender, from XLimitExceeded and from the
- * option exceeded=. A redirect's URL is checked here, once and for all: an
- * absolute http(s) URL or a path of this server, without blanks and control
- * characters, its %{...} compiled. Nothing is evaluated here.
+ * option exceeded=. A redirect's URL is checked here, once and for all (xl_url.h),
+ * its %{...} compiled. Nothing is evaluated here.
  */
 #include "xl_commands.h"
+#include "xl_url.h"
 
-#include "apr_lib.h"
 #include "apr_strings.h"
 #include "http_log.h"
 
@@ -36,30 +35,6 @@ void xl_actions_reset(void)
 
 typedef const char *reader_t(const words_t *words, xl_action_t *action);
 
-/* What a URL must not be, or NULL. Expressions may hold blanks. */
-static const char *url_fault(const char *url, bool expression)
-{
-    const char *at, *host = NULL;
-
-    for (at = url; *at; at++) {
-        if (apr_iscntrl(*at))
-            return "it holds a control character";
-        if (!expression && apr_isspace(*at))
-            return "it holds a blank; write %20";
-    }
-    if (!ap_cstr_casecmpn(url, "http://", 7))
-        host = url + 7;
-    else if (!ap_cstr_casecmpn(url, "https://", 8))
-        host = url + 8;
-    if (host)
-        return *host && !strchr("/?#", *host) ? NULL : "it has no host name";
-    if (url[0] != '/')
-        return "right would be http://host/path, https://host/path or /path";
-    if (url[1] == '/' || url[1] == '\\')
-        return "it would be taken for a host name; right would be https://host/path or /path";
-    return NULL;
-}
-
 /* 0: not one that makes a client go elsewhere. */
 static int redirect_code(const char *text)
 {
@@ -79,7 +54,7 @@ static const char *read_redirect(const words_t *words, xl_action_t *action)
 
     action->status = words->words == 3 ? redirect_code(words->word[2]) : HTTP_MOVED_TEMPORARILY;
     action->url = url;
-    fault = url_fault(url, strstr(url, "%{") != NULL);
+    fault = xl_url_fault(url, strstr(url, "%{") != NULL);
     if (fault)
         return xl_command_error(words->cmd, "\"%s\" is not a URL to redirect to: %s", url, fault);
     if (!action->status)

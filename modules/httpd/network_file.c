@@ -5,9 +5,9 @@
  * is wrong; never takes a part of a file. Keeps nothing, needs no lock.
  */
 #include "xl_networks.h"
+#include "xl_lines.h"
 
 #include "apr_file_io.h"
-#include "apr_lib.h"
 #include "apr_strings.h"
 
 #include <string.h>
@@ -18,7 +18,7 @@
 const char *xl_network_file_look(apr_pool_t *p, const char *path, xl_stamp_t *stamp)
 {
     apr_finfo_t info;
-    apr_status_t rv = apr_stat(&info, path, APR_FINFO_TYPE | WANTED, p);
+    apr_status_t rv = apr_stat(&info, path, WANTED, p);
     char buf[120];
 
     *stamp = (xl_stamp_t){0};
@@ -48,19 +48,6 @@ static const char *read_whole(apr_pool_t *p, const char *path, apr_off_t size, c
     return rv == APR_SUCCESS || rv == APR_EOF ? NULL : apr_pstrdup(p, apr_strerror(rv, buf, sizeof(buf)));
 }
 
-/* Without what stands behind a # and the blanks at both ends. */
-static char *bare(char *line)
-{
-    char *end;
-
-    line[strcspn(line, "#")] = '\0';
-    while (apr_isspace(*line))
-        line++;
-    for (end = line + strlen(line); end > line && apr_isspace(end[-1]); end--)
-        end[-1] = '\0';
-    return line;
-}
-
 static size_t count_lines(const char *text)
 {
     size_t n = 1;
@@ -76,17 +63,13 @@ static size_t count_lines(const char *text)
 static const char *parse_lines(apr_pool_t *p, const xl_network_file_t *file, char *text, xl_networks_t *list)
 {
     uint32_t line;
+    char *word;
 
     list->entries = apr_palloc(p, count_lines(text) * sizeof(*list->entries));
-    for (line = 1; text; line++) {
+    for (line = 1; (word = xl_lines_next(&text)) != NULL; line++) {
         xl_prefix_entry_t entry = {.value = file->id, .source = file->source, .line = line};
-        char *end = strchr(text, '\n'), *word;
         const char *fault;
 
-        if (end)
-            *end++ = '\0';
-        word = bare(text);
-        text = end;
         if (!*word)
             continue;
         fault = xl_prefix_parse(word, &entry.prefix);

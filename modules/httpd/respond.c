@@ -6,9 +6,10 @@
  */
 #include "mod_xlimit.h"
 #include "xl_conn.h"
+#include "xl_ratelimit.h"
+#include "xl_url.h"
 
 #include "ap_expr.h"
-#include "apr_lib.h"
 #include "apr_strings.h"
 #include "http_core.h"
 #include "http_log.h"
@@ -19,7 +20,6 @@ APLOG_USE_MODULE(xlimit);
 
 #define HTTP_CLIENT_CLOSED_REQUEST 499 /* of no RFC; of nginx's logs */
 #define HTTP_BANDWIDTH_LIMIT_EXCEEDED 509 /* of no RFC, and known to every hosting customer */
-#define SF_INTEGER_MAX UINT64_C(999999999999999) /* RFC 8941 */
 
 static const struct {
     const char *title, *detail;
@@ -77,35 +77,12 @@ void xl_respond_environment(const xl_request_t *xr, request_rec *r)
 
 /* ---- RateLimit fields ------------------------------------------------ */
 
-/* Of a rate of requests, in which its burst is whole again. */
-static uint64_t window_s(const xl_applied_t *a)
-{
-    const xl_period_t *period = &a->limit->period;
-    xl_usage_view_t view;
-
-    if (a->limit->dimension == XL_DIM_REQUESTS)
-        return (xl_rate_ns(a->limit->rate, a->total) + XL_NS_PER_S - 1) / XL_NS_PER_S;
-    if (period->kind == XL_PERIOD_TIME)
-        return period->length_ms / 1000;
-    view = xl_usage_read(a->cell ? &a->cell->usage : &a->entry->usage, period, xl_now().wall_ms);
-    return (uint64_t)(view.end_ms - view.start_ms) / 1000;
-}
-
-static bool is_of_bytes(const xl_limit_t *limit)
-{
-    return limit->dimension == XL_DIM_QUOTA && limit->unit == XL_UNIT_BYTES;
-}
-
-static uint64_t sf_integer(uint64_t n)
-{
-    return n < SF_INTEGER_MAX ? n : SF_INTEGER_MAX;
-}
-
 void xl_respond_headers(const xl_request_t *xr, request_rec *r, xl_headers_e style)
 {
     const xl_verdict_t *v = &xr->verdict;
     apr_table_t *out = r->err_headers_out; /* with refusals too */
     const xl_applied_t *tightest;
+    char text[XL_RATELIMIT_MAX];
 
     if (!v->has_remaining || (style != XL_HEADERS_DRAFT10 && style != XL_HEADERS_LEGACY))
         return;
@@ -116,14 +93,10 @@ void xl_respond_headers(const xl_request_t *xr, request_rec *r, xl_headers_e sty
         apr_table_setn(out, "X-RateLimit-Reset", apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, v->reset_s));
         return;
     }
-    apr_table_setn(out, "RateLimit-Policy",
-                   apr_psprintf(r->pool, "\"%s\";q=%" APR_UINT64_T_FMT "%s;w=%" APR_UINT64_T_FMT, tightest->limit->name,
-                                sf_integer(tightest->total),
-                                is_of_bytes(tightest->limit) ? ";qu=\"content-bytes\"" : "",
-                                sf_integer(window_s(tightest))));
-    apr_table_setn(out, "RateLimit",
-                   apr_psprintf(r->pool, "\"%s\";r=%" APR_UINT64_T_FMT ";t=%" APR_UINT64_T_FMT, tightest->limit->name,
-                                sf_integer(v->remaining), sf_integer(v->reset_s)));
+    xl_ratelimit_policy(text, tightest, xl_now().wall_ms);
+    apr_table_setn(out, "RateLimit-Policy", apr_pstrdup(r->pool, text));
+    xl_ratelimit_state(text, tightest, v->remaining, v->reset_s);
+    apr_table_setn(out, "RateLimit", apr_pstrdup(r->pool, text));
 }
 
 /* ---- redirect -------------------------------------------------------- */
@@ -141,13 +114,10 @@ static const char *target_of(request_rec *r, const xl_action_t *action)
                       action->url, error ? error : "it is empty");
         return NULL;
     }
-    for (const char *c = url; *c; c++) {
-        if (apr_iscntrl(*c) || *c == ' ') {
-            ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                          "xlimit(512): redirect to \"%s\" yields a URL with a space or control character",
-                          action->url);
-            return NULL;
-        }
+    if (!xl_url_is_clean(url)) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "xlimit(512): redirect to \"%s\" yields a URL with a space or control character", action->url);
+        return NULL;
     }
     return *url == '/' ? ap_construct_url(r->pool, url, r) : url;
 }

@@ -7,6 +7,7 @@
  */
 #include "xl_classes.h"
 #include "xl_conn.h"
+#include "xl_named.h"
 
 #include "ap_expr.h"
 #include "apr_strings.h"
@@ -33,15 +34,10 @@ static const char *class_name(ap_expr_eval_ctx_t *ctx, const void *data)
 /* The value of NAME in "a=b; NAME=value; ...", or NULL. */
 static const char *named(apr_pool_t *p, const char *list, const char *separators, const char *name)
 {
-    size_t length = strlen(name);
+    size_t length;
+    const char *value = xl_named_find(list, separators, name, &length);
 
-    for (const char *at = list; at && *at; at = *at ? at + 1 : at) {
-        at += strspn(at, separators);
-        if (!strncmp(at, name, length) && at[length] == '=')
-            return apr_pstrmemdup(p, at + length + 1, strcspn(at + length + 1, separators));
-        at += strcspn(at, separators);
-    }
-    return NULL;
+    return value ? apr_pstrmemdup(p, value, length) : NULL;
 }
 
 static const char *cookie(ap_expr_eval_ctx_t *ctx, const void *data, const char *name)

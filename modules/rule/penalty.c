@@ -30,7 +30,7 @@ static void look(xl_applied_t *a, const xl_facts_t *facts, xl_now_t now)
 static bool count(xl_applied_t *a, xl_now_t now)
 {
     const xl_limit_t *limit = a->limit;
-    uint64_t ahead_ns = xl_rate_most_ns(limit->rate, limit->burst), wait_ns;
+    uint64_t ahead_ns = xl_rate_ns_up(limit->rate, limit->burst), wait_ns;
 
     if (is_locked(a, now))
         return false;

@@ -9,7 +9,7 @@
 /* Rounded up: a burst is one wherever the fractions of a nanosecond fall. */
 static uint64_t ahead_ns(const xl_limit_t *limit)
 {
-    return xl_rate_most_ns(limit->rate, limit->burst);
+    return xl_rate_ns_up(limit->rate, limit->burst);
 }
 
 static uint64_t ms_of(uint64_t ns)
@@ -24,7 +24,7 @@ static uint64_t delay_of(const xl_limit_t *limit, uint64_t early_ns)
 
     if (limit->delay == XL_NO_DELAY)
         return 0;
-    free_ns = xl_rate_most_ns(limit->rate, limit->delay);
+    free_ns = xl_rate_ns_up(limit->rate, limit->delay);
     return early_ns > free_ns ? early_ns - free_ns : 0;
 }
 

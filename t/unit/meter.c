@@ -95,6 +95,10 @@ static void test_conversions(void)
         snprintf(what, sizeof what, "units: %s", c->what);
         is_u64(xl_rate_units(c->rate, c->in), c->units, what);
     }
+    is_u64(xl_rate_ns_up(three_per_s, 3), S, "rounded up, what is whole stays as it is");
+    is_u64(xl_rate_ns_up(three_per_s, 2), 666666667, "... and a fraction becomes one more");
+    is_u64(xl_rate_ns_up(three_per_s, 0), 0, "... and nothing stays nothing");
+    is_u64(xl_rate_ns_up((xl_rate_t){2, UINT64_MAX}, UINT64_MAX), UINT64_MAX, "... and it saturates");
 }
 
 /* A taker that comes whenever the meter lets him: at R the depth-less meter

@@ -314,6 +314,39 @@ static void check_fields(void)
     is_u64(n, sizeof kinds / sizeof *kinds, "every field is in a table");
 }
 
+/* ---- schema -------------------------------------------------------------- */
+
+/* Each attribute that the XML may have is declared once in the type of its row. */
+static void check_schema(void)
+{
+    static const char *const ours[] = { "?xml", "!--", "xs:schema", "xs:element", "xs:complexType", "xs:sequence",
+                                        "xs:attribute", "xs:simpleType", "xs:restriction", "xs:enumeration",
+                                        "xs:minInclusive" };
+    char wanted[160];
+    size_t t, i;
+
+    kept_bytes = 0;
+    is_i64(xl_render_schema(&keeper), 0, "schema: written");
+    ok(tags(kept, ours, sizeof ours / sizeof *ours) > 0, "schema: only elements of a schema");
+    for (t = 0; t < XL_SHEETS; t++) {
+        const char *type, *end;
+
+        snprintf(wanted, sizeof wanted, "<xs:complexType name=\"%s\">", xl_sheets[t].element);
+        type = strstr(kept, wanted);
+        end = type ? strstr(type, "</xs:complexType>") : NULL;
+        ok(end != NULL, "schema: a type for %s", xl_sheets[t].element);
+        for (i = 0; i < xl_sheets[t].n && end; i++) {
+            const char *found;
+
+            snprintf(wanted, sizeof wanted, "<xs:attribute name=\"%s\" ", xl_sheets[t].fields[i].name);
+            for (found = wanted; *found; found++)
+                wanted[found - wanted] = *found >= 'A' && *found <= 'Z' ? (char)(*found | 0x20) : *found;
+            found = strstr(type, wanted);
+            ok(found && found < end, "schema: %s of %s", xl_sheets[t].fields[i].name, xl_sheets[t].element);
+        }
+    }
+}
+
 /* ---- digest -------------------------------------------------------------- */
 
 static const char *digest_of(const char *text, size_t length)
@@ -356,6 +389,7 @@ int main(void)
     check_people();
     check_long();
     check_sink();
+    check_schema();
     check_digest();
     return done_testing();
 }

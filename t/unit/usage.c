@@ -190,6 +190,13 @@ static void check_limits(void)
     xl_usage_add(&late, &century, 7, (INT64_C(1) << 48) - 2);
     view = xl_usage_read(&late, &century, (INT64_C(1) << 48) - 2);
     ok(view.used == 7 && view.end_ms == (INT64_C(1) << 48) - 1, "a period that would end past 48 bits ends there");
+    for (unsigned i = 0; i < 3; i++) {
+        static const int64_t beyond[] = {(INT64_C(1) << 48) - 1, INT64_C(1) << 48, INT64_MAX};
+        xl_usage_t last = {0};
+
+        xl_usage_add(&last, &day, 7, beyond[i]);
+        is_u64(xl_usage_read(&last, &day, beyond[i]).used, 7, "a clock beyond 48 bits is in the last day of all");
+    }
 }
 
 /* Another period in the configuration holds from the next request on. */
