@@ -171,14 +171,14 @@ static void test_penalty_of_requests(void)
     xl_verdict_t v;
 
     scene_add(s, penalty(XL_EVENT_REQUESTS), &status);
-    ok(request_at(s, 0).decision == XL_DECISION_SERVE && request_at(s, 0).decision == XL_DECISION_SERVE,
-       "two events pass");
+    is_u64(request_at(s, 0).decision, XL_DECISION_SERVE, "one event passes");
+    is_u64(request_at(s, 0).decision, XL_DECISION_SERVE, "... and a second one");
     v = request_at(s, 1);
     ok(v.decision == XL_DECISION_REFUSE && v.retry_after_s == 30 && s->list[0].locked, "the third locks out for 30 s");
     v = request_at(s, 29000);
     ok(v.decision == XL_DECISION_REFUSE && v.retry_after_s == 2 && !s->list[0].locked, "who tries does not prolong it");
-    ok(request_at(s, 30001).decision == XL_DECISION_SERVE && request_at(s, 30001).decision == XL_DECISION_SERVE,
-       "then two pass again");
+    is_u64(request_at(s, 30001).decision, XL_DECISION_SERVE, "then one passes again");
+    is_u64(request_at(s, 30001).decision, XL_DECISION_SERVE, "... and a second one");
     scene_free(s);
 }
 
