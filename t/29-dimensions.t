@@ -95,13 +95,15 @@ subtest 'answers' => sub {
         is(second($s, "$dimension-each")->{status}, $status{$dimension}, '... as configured for it');
         is(second($s, "$dimension-any")->{status}, $dimension eq 'penalty' ? 440 : 418, '... or for any');
         $r = second($s, "$dimension-own");
-        is("$r->{status} $r->{headers}{location}", "302 https://www.example.org/$dimension", '... before what is for any');
+        is("$r->{status} $r->{headers}{location}", "302 https://www.example.org/$dimension",
+            '... before what is for any');
         $r = second($s, "$dimension-page");
         my $page = { block => '403 no, not you', quota => "503 <p>another page\n" }->{$dimension};
         is("$r->{status} $r->{body}", $page // "429 <p>a page of ours\n", '... with the ErrorDocument');
         is(limit($s, "$dimension-page")->{refused}, 1, '... decided once');
         my @log = $s->log_text('verdicts') =~ m{^/$dimension-page/x (\d+ \S+ \S+)}mg;
-        is($log[-1], "$r->{status} REJECTED $dimension-page", '... and logged by its name') if $dimension ne 'connections';
+        is($log[-1], "$r->{status} REJECTED $dimension-page",
+            '... and logged by its name') if $dimension ne 'connections';
     }
     @held = ();
     ok($s->wait_for(sub { !grep { $_->{active} } @{ status($s)->{limits} } }, 2), 'nothing is active afterwards');
@@ -142,11 +144,13 @@ subtest 'RateLimit fields' => sub {
 CONF
     my @draft = map { fetch($s->port, '/draft/x')->{headers} } 1 .. 7;
     is($draft[0]{'ratelimit-policy'}, '"six";q=6;w=60', 'the policy');
-    is(join(' ', map { $_->{ratelimit} =~ /^"six";r=(\d+);t=\d+$/ } @draft), '5 4 3 2 1 0 0', 'what remains falls to nothing');
+    is(join(' ', map { $_->{ratelimit} =~ /^"six";r=(\d+);t=\d+$/ } @draft), '5 4 3 2 1 0 0',
+        'what remains falls to nothing');
     like($draft[6]{ratelimit}, qr/;t=(59|60)$/, '... and when all of it is there again');
     is($draft[6]{'retry-after'}, 10, '... and the next one');
     my @legacy = map { fetch($s->port, '/legacy/x')->{headers} } 1 .. 2;
-    is("@{$legacy[1]}{qw(x-ratelimit-limit x-ratelimit-remaining x-ratelimit-reset)}", '6 4 20', 'the other form of it');
+    is("@{$legacy[1]}{qw(x-ratelimit-limit x-ratelimit-remaining x-ratelimit-reset)}", '6 4 20',
+        'the other form of it');
 };
 
 subtest 'accounts' => sub {
@@ -200,7 +204,8 @@ CONF
     is(join(' ', map { fetch($s->port, '/spared/x', headers => { 'X-Spare' => 1 })->{status} } 1 .. 3), '200 200 200',
         'but who has no-xlimit');
     is(join(' ', map { fetch($s->port, '/off/x')->{status} } 1 .. 3), '200 200 429', 'and where nothing is inherited');
-    is(join(' ', map { fetch($s->port(2), '/spared/x')->{status} } 1 .. 3), '200 200 200', '... nor in that virtual host');
+    is(join(' ', map { fetch($s->port(2), '/spared/x')->{status} } 1 .. 3), '200 200 200',
+        '... nor in that virtual host');
     is(join(' ', map { limit($s, "all-$_")->{requests} } qw(requests connections penalty)), '1 1 1',
         'nothing of it counts');
 };
@@ -239,7 +244,8 @@ CONF
             else {
                 is(fetch($s->port, "/$place/x", headers => \%as)->{status}, 200, "$dimension of $key: the first one");
             }
-            is(fetch($s->port, "/$place/x?again", headers => \%as)->{status}, 418, "$dimension of $key: the second one");
+            is(fetch($s->port, "/$place/x?again", headers => \%as)->{status}, 418,
+                "$dimension of $key: the second one");
             next if $key eq 'all' || $dimension eq 'block';
             $as{ $key eq 'client' ? 'X-Client' : 'User-Agent' } = '192.0.2.2';
             is(fetch($s->port, "/$place/x", headers => \%as)->{status}, 200, '... and of another key');
@@ -302,8 +308,10 @@ XLimitZone sound  key="%{REMOTE_ADDR}"
 CONF
     is(join(' ', map { fetch($s->port, '/key/x')->{status} } 1 .. 6), '200 200 200 200 200 429',
         'a key that fails is none: the other limit decides');
-    is(join(' ', map { fetch($s->port, '/when/x')->{status} } 1 .. 6), '200 200 200 429 429 429', 'when= that fails holds');
-    is(join(' ', map { fetch($s->port, '/cost/x')->{status} } 1 .. 6), '200 200 200 429 429 429', 'a cost that fails is 1');
+    is(join(' ', map { fetch($s->port, '/when/x')->{status} } 1 .. 6), '200 200 200 429 429 429',
+        'when= that fails holds');
+    is(join(' ', map { fetch($s->port, '/cost/x')->{status} } 1 .. 6), '200 200 200 429 429 429',
+        'a cost that fails is 1');
     for my $id (501, 502, 503) {
         my @lines = grep { /xlimit\($id\)/ } split /\n/, $s->error_log;
         is(scalar @lines, 1, "xlimit($id): one line in a minute") or diag(@lines);
@@ -329,7 +337,8 @@ CONF
     $s->start;
     is(join(' ', map { fetch($s->port, '/one')->{status} } 1 .. 4), '200 200 200 429', 'by its file');
     is(fetch($s->port, '/two')->{status}, 200, '... another one');
-    is(join(' ', map { fetch($s->port, '/env/x')->{status} } 1 .. 3), '200 200 418', 'by a variable that its place sets');
+    is(join(' ', map { fetch($s->port, '/env/x')->{status} } 1 .. 3), '200 200 418',
+        'by a variable that its place sets');
 };
 
 done_testing;
