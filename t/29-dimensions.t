@@ -9,8 +9,9 @@ use warnings;
 use FindBin qw($Bin);
 use lib "$Bin/lib";
 
+use JSON::PP qw(decode_json);
 use Test::More;
-use XL::Client qw(fetch curl);
+use XL::Client qw(fetch fetch_many curl);
 use XL::Server;
 use XL::Status qw(status_conf status limit);
 use XL::System qw(spew);
@@ -73,6 +74,7 @@ sub second {
 my $slow = qq(<If "%{HTTP:X-Slow} == '1'">\nXLimitBandwidth session 20kB/s name=slow\n</If>\n);
 
 subtest 'answers' => sub {
+    my %page = (quota => 503, block => 403);
     my %status = (quota => 410, requests => 420, connections => 430, penalty => 440, block => 450);
     my $s = server($slow
             . locations('default', '')
@@ -80,8 +82,11 @@ subtest 'answers' => sub {
             . locations('any',  "XLimitExceeded any status 418\nXLimitExceeded penalty status 440")
             . locations('own', sub {
                 "XLimitExceeded any status 418\nXLimitExceeded $_[0] redirect https://www.example.org/$_[0]" })
-            . locations('page', sub { 'XLimitExceeded any status ' . ({ quota => 503, block => 403 }->{ $_[0] } // 429) })
-            . "ErrorDocument 429 /pages/429.html\nErrorDocument 503 /pages/503.html\nErrorDocument 403 \"no, not you\"\n");
+            . locations('page', sub { 'XLimitExceeded any status ' . ($page{ $_[0] } // 429) }) . <<'CONF');
+ErrorDocument 429 /pages/429.html
+ErrorDocument 503 /pages/503.html
+ErrorDocument 403 "no, not you"
+CONF
     $s->content('pages/429.html', "<p>a page of ours\n");
     $s->content('pages/503.html', "<p>another page\n");
     $s->start;
@@ -287,6 +292,39 @@ CONF
     $s->restart;
     is($ask->(), '429 429 429', 'a restart that is not graceful keeps them, too');
     is(limit($s, 'client')->{refused}, 4, 'and all of it is counted');
+};
+
+# A flood of keys through a zone that has room for few of them.
+subtest 'a full zone' => sub {
+    my $s = server(<<'CONF', children => 2);
+XLimitZone small key="%{QUERY_STRING}" entries=100
+<Location /flood>
+    XLimitPenalty small 2/1h for=1h name=locks exceeded="status 403"
+    XLimitConnections small 1 name=once exceeded="status 418"
+    XLimitBandwidth session 20kB/s "when=%{REQUEST_URI} == '/flood/large'" name=slow
+</Location>
+CONF
+    $s->file('flood/large', 10_000_000);
+    $s->start;
+    is(join(' ', map { fetch($s->port, '/flood/x?locked')->{status} } 1 .. 3), '200 200 403',
+        'a key that is locked out');
+    my $live = XL::Client->new(port => $s->port);
+    $live->send_all("GET /flood/large?live HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    ok($live->readable(5), 'and one that is served');
+    my $got = fetch_many([map { my $n = $_; { port => $s->port, pipeline => 1,
+        paths => [map { "/flood/x?$n-$_" } 1 .. 1000] } } 1 .. 4], until => 60);
+    my %n;
+    $n{ $_->{status} }++ for map { @{ $_->{responses} } } @$got;
+    is_deeply(\%n, { 200 => 4000 }, 'of four thousand others each is served');
+    is(fetch($s->port, '/flood/x?locked')->{status}, 403, 'the one is still locked out');
+    is(fetch($s->port, '/flood/x?live')->{status}, 418, '... and the other one served');
+    my ($zone) = grep { $_->{name} eq 'small' } @{ decode_json(fetch($s->port(1),
+        '/xlimit-status?format=json&view=zones', keep => 1)->{body})->{zones} };
+    is($zone->{evictions} + $zone->{used}, 2 * 4002, 'the status tells of each key that it is there or made room')
+        or diag(explain($zone));
+    ok($zone->{used} <= $zone->{capacity} && $zone->{evictions} > 7000, "... $zone->{evictions} made room");
+    is($zone->{locked}, 1, '... and that one is locked out');
+    unlike($s->error_log, qr/xlimit\(237\)/, 'no key was without a counter');
 };
 
 # file() of what is not there fails when it is evaluated.
