@@ -46,9 +46,7 @@ sub upstream {
 my ($echo, $echo_pid) = upstream();
 END { kill TERM => $echo_pid if $echo_pid }
 
-# One of each dimension with each key, so wide that nothing is refused; the names are those below.
-my @limits = map { my $key = $_; map { "$_-$key" } qw(bytes count rate at-once by-request by-rejected by-status block pace) }
-    qw(all client zone);
+# One of each dimension with each key, so wide that nothing is refused, and one that serves at a speed.
 my $conf = join '', map { <<"CONF" } qw(all client zone);
 XLimitQuota       $_ 1TB 1h name=bytes-$_
 XLimitQuota       $_ 1000000r 1h name=count-$_
@@ -58,7 +56,7 @@ XLimitPenalty     $_ 100000/1s for=1h name=by-request-$_
 XLimitPenalty     $_ 100000/1s for=1h count=rejected name=by-rejected-$_
 XLimitPenalty     $_ 100000/1s for=1h count=status:404,500,408,403 name=by-status-$_
 XLimitBandwidth   $_ 1GB/s name=pace-$_
-XLimitQuota       $_ 1r 1h name=speed-$_ exceeded="speed 1GB/s 100000/s 1000"
+XLimitQuota       $_ 1r 1h name=speed-$_ exceeded="speed 1GB/s 1000000000/s 1000"
 CONF
 
 my $s = XL::Server->new(ports => 2, factor => 20, children => 2, cgi => 1, h2 => 1,
@@ -97,7 +95,7 @@ $s->content('declined.foo',    "x\n");
 $s->content('dir/index.html',  "<p>an index\n");
 $s->content('errors/404.html', "<p>not here\n");
 $s->content('denied/x',        'x');
-$s->content('page.shtml',      '<!--#include virtual="/dir/" --><!--#include virtual="/missing" --><!--#include virtual="/cgi/say" -->');
+$s->content('page.shtml', join '', map { qq(<!--#include virtual="$_" -->) } qw(/dir/ /missing /cgi/say));
 $s->file('big.bin',            30_000_000);
 $s->file('slow/big.bin',       30_000_000);
 $s->cgi('say',    "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\none\\n'\n");
@@ -122,8 +120,8 @@ sub met {
     for my $row (@{ status($s)->{limits} }) {
         next if $row->{name} eq 'accepted' || ($row->{place} // '') ne '';
         next if ($row->{vhost} // '') !~ /^localhost/;
-        $met{ $row->{name} } = $row->{requests} // ($row->{unit} eq 'requests' && $row->{key} eq 'all' ? $row->{used} : undef);
-        delete $met{ $row->{name} } if !defined $met{ $row->{name} };
+        my $used = ($row->{unit} // '') eq 'requests' && $row->{key} eq 'all' ? $row->{used} : undef;
+        $met{ $row->{name} } = $row->{requests} // $used // next;
     }
     return \%met;
 }
@@ -149,6 +147,8 @@ sub get {
     });
     return;
 }
+
+sub text { "GET $_[0] HTTP/1.1\r\nHost: localhost\r\n\r\n" }
 
 # Sends that, waits for so many bytes of an answer, and goes away.
 sub leave {
@@ -188,14 +188,14 @@ ends('a backend that breaks off', 1, sub { fetch($s->port, '/backend/broken') })
 
 for my $reset (0, 1) {
     my $how = $reset ? 'RST' : 'FIN';
-    ends("$how after the request", 1, sub { leave("GET /slow/big.bin HTTP/1.1\r\nHost: localhost\r\n\r\n", 1, $reset) });
-    ends("$how in the response", 1, sub { leave("GET /slow/big.bin HTTP/1.1\r\nHost: localhost\r\n\r\n", 9000, $reset) });
-    ends("$how in an unpaced response", 1, sub { leave("GET /big.bin HTTP/1.1\r\nHost: localhost\r\n\r\n", 100_000, $reset) });
+    ends("$how after the request", 1, sub { leave(text('/slow/big.bin'), 1, $reset) });
+    ends("$how in the response", 1, sub { leave(text('/slow/big.bin'), 9000, $reset) });
+    ends("$how in an unpaced response", 1, sub { leave(text('/big.bin'), 100_000, $reset) });
     ends("$how in the body", 1, sub {
         leave("POST /cgi/read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nabc", 0, $reset);
         sleep 0.1;
     });
-    ends("$how after the response", 1, sub { leave("GET /x.txt HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, $reset) });
+    ends("$how after the response", 1, sub { leave(text('/x.txt'), 200, $reset) });
 }
 ends('no more than a part of a head: 408', 1, sub {
     my $r = XL::Client->new(port => $s->port, timeout => 5);
@@ -211,11 +211,12 @@ ends('garbage', 1, sub { leave("garbage\r\n\r\n", 1, 0) });
 ends('HTTP/0.9', 1, sub { leave("GET /x.txt\r\n", 10, 0) });
 ends('nothing at all', 0, sub { leave('', 0, 0) });
 ends('eight pipelined', 8, sub {
-    my ($got) = @{ fetch_many([{ port => $s->port, pipeline => 1, paths => [('/x.txt', '/missing', '/dir/', '/cgi/say') x 2] }]) };
+    my @paths = (qw(/x.txt /missing /dir/ /cgi/say)) x 2;
+    my ($got) = @{ fetch_many([{ port => $s->port, pipeline => 1, paths => \@paths }]) };
     ok($got->{complete}, 'eight pipelined: complete');
 });
 ends('three pipelined by one who leaves', 3, sub {
-    leave("GET /x.txt HTTP/1.1\r\nHost: localhost\r\n\r\n" x 2 . "GET /slow/big.bin HTTP/1.1\r\nHost: localhost\r\n\r\n", 3000, 1);
+    leave(text('/x.txt') x 2 . text('/slow/big.bin'), 3000, 1);
 });
 
 ends('an upgrade to WebSocket', 1, sub {
@@ -264,13 +265,14 @@ sub read_some {
 
 subtest 'a child that is killed' => sub {
     my @clients = map { my $c = XL::Client->new(port => $s->port);
-        $c->send_all("GET /slow/big.bin HTTP/1.1\r\nHost: localhost\r\n\r\n"); $c } 1 .. 12;
+        $c->send_all(text('/slow/big.bin')); $c } 1 .. 12;
     my $h2 = XL::Http2->new(port => $s->port);
     $h2->get('/slow/big.bin') for 1 .. 3;
-    ok($s->wait_for(sub { busy() =~ /at-once-client:15\b/ }, 5), 'fifteen requests are active') or diag(busy());
-    kill KILL => $s->children;
     my $busy;
-    ok($s->wait_for(sub { ($busy = eval { busy() } // 'no page') eq '' }, 4), 'nothing is 2 s after there are children again')
+    ok($s->wait_for(sub { ($busy = busy()) =~ /at-once-client:15\b/ }, 5), 'fifteen requests are active')
+        or diag("<$busy>");
+    kill KILL => $s->children;
+    ok($s->wait_for(sub { ($busy = eval { busy() } // 'no page') eq '' }, 4), 'nothing is a moment later')
         or diag($busy);
     get('and afterwards', 200, '/x.txt');
 };

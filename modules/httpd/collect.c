@@ -26,18 +26,35 @@ xl_facts_t xl_facts_here(void)
 
 /* ---- who is exempt ---------------------------------------------------- */
 
-/* An expression that cannot be evaluated limits: an error never opens a gate. */
-static bool holds(request_rec *r, const void *expr, bool on_error)
+/* A condition, and what it comes to when it cannot be evaluated: an error never
+ * opens a gate. */
+typedef struct {
+    const void *expr; /* NULL: always */
+    const char *text, *file;
+    int line;
+    bool on_error;
+} when_t;
+
+static bool holds(request_rec *r, const when_t *when)
 {
+    static _Atomic uint64_t complained;
     const char *error = NULL;
+    uint64_t others;
     int result;
 
-    if (!expr)
+    if (!when->expr)
         return true;
-    result = ap_expr_exec(r, expr, &error);
-    if (result < 0)
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "xlimit(501): when= cannot be evaluated: %s", error);
-    return result < 0 ? on_error : result > 0;
+    result = ap_expr_exec(r, when->expr, &error);
+    if (result < 0 && xl_mark_refused(&complained, xl_now().mono_ns / XL_NS_PER_MS, QUIET_MS, &others))
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "xlimit(501): when=\"%.128s\" (%s:%d) cannot be evaluated: %s; the "
+                      "request is limited, and this is said once a minute", when->text, when->file, when->line,
+                      error);
+    return result < 0 ? when->on_error : result > 0;
+}
+
+static bool limit_holds(request_rec *r, const xl_limit_t *limit)
+{
+    return holds(r, &(when_t){ limit->when, limit->when_text, limit->file, limit->line, true });
 }
 
 /* The handler that will serve it, before the fixups that would say so. */
@@ -56,7 +73,9 @@ static bool spares(request_rec *r, const xl_exempt_t *exempt, const char *handle
 {
     if (exempt->clients.id)
         return xl_class_holds(r, &exempt->clients);
-    return exempt->handler ? handler && !strcmp(handler, exempt->handler) : holds(r, exempt->when, false);
+    if (exempt->handler)
+        return handler && !strcmp(handler, exempt->handler);
+    return holds(r, &(when_t){ exempt->when, exempt->when_text, exempt->file, exempt->line, false });
 }
 
 static bool is_exempt(request_rec *r, const xl_dir_conf_t *conf)
@@ -160,7 +179,7 @@ static void collect_part(xl_request_t *xr, request_rec *r, size_t of, const xl_l
 static bool takes_part(request_rec *r, const xl_limit_t *limit)
 {
     return !limit->at_accept && (limit->dimension != XL_DIM_UPLOAD || ap_request_has_body(r))
-           && xl_class_holds(r, &limit->only) && holds(r, limit->when, true);
+           && xl_class_holds(r, &limit->only) && limit_holds(r, limit);
 }
 
 /* Fills in a place of the list; false: the request does not meet the limit after all. */

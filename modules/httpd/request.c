@@ -137,6 +137,7 @@ static void look(xl_request_t *xr, request_rec *r, bool may_refuse, bool charge,
     xl_facts_t here = xl_facts_here();
 
     end_decision(xr, 0);
+    xr->zone_values = NULL; /* of an earlier look, before the URL was mapped */
     xl_collect(xr, r, now);
     for (size_t i = 0; !may_refuse && i < xr->n_applied; i++)
         xr->applied[i].excused = xr->applied[i].action->kind != XL_ACT_SPEED; /* which refuses nobody */

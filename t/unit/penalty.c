@@ -153,7 +153,8 @@ static void test_too_late(void)
     xl_applied_t a = world_limit(w, &limit, &status, 0), list[3] = { a, a, a };
     xl_verdict_t v = xl_decide(list, 3, &facts, at(0));
 
-    ok(v.decision == XL_DECISION_REFUSE && !list[0].charged && list[1].locked, "one of three events too many locks out");
+    ok(v.decision == XL_DECISION_REFUSE && !list[0].charged && list[1].locked,
+       "one of three events too many locks out");
     a = list[0];
     a.over = a.locked = false; /* as it was looked at */
     ok(!xl_penalty_dimension.take(&a, &facts, at(1)), "and nobody passes any more");
