@@ -95,7 +95,7 @@ sub statuses {
     my ($job) = @_;
     my (undef, @statuses) = plain($job->{got}, @{ $job->{methods} });
     pop @statuses if $job->{asked_end} && grep({ !/^1/ } @statuses) == @{ $job->{methods} };
-    return join ' ', @statuses;
+    return join ' ', @statuses, $job->{got} =~ /\[timeout\]\z/ ? 'and no end' : ();
 }
 
 sub same_wire {
