@@ -21,7 +21,8 @@ subtest 'a query string overflows a buffer of 256 bytes' => sub {
     my $s = served("XLimitQuota all 1000r 1h name=few\n");
     my @children = $s->children;
     for my $length (255, 256, 257, 300, 1000, 7000) {
-        for my $query ('a' x $length, 'view=' . 'v' x $length, 'name=' . '%41' x ($length / 3), 'sort=' . '&' x $length) {
+        for my $query ('a' x $length, 'view=' . 'v' x $length, 'name=' . '%41' x ($length / 3), 'sort='
+            . '&' x $length) {
             my $r = fetch($s->port(1), "/xlimit-status?$query");
             like($r->{status}, qr/^(200|400)$/, "a query of $length bytes to the status page: $r->{status}");
         }
@@ -31,13 +32,15 @@ subtest 'a query string overflows a buffer of 256 bytes' => sub {
 };
 
 subtest 'semaphores that anybody may write, and that are released twice' => sub {
-    my $s = served("Mutex sysvsem xlimit\nXLimitRequests client 1000/s burst=1000\nXLimitQuota all 1TB 1h\n", children => 2);
+    my $s = served("Mutex sysvsem xlimit\nXLimitRequests client 1000/s burst=1000\nXLimitQuota all 1TB 1h\n",
+        children => 2);
     fetch_many([map { { port => $s->port, path => '/x', count => 10, reconnect => 1, from => "127.0.0.$_" } } 1 .. 20]);
     my %server = map { $_ => 1 } $s->pid, $s->children;
     my @shm = map { [split] } split /\n/, slurp('/proc/sysvipc/shm');
     is(scalar(grep { $server{ $_->[4] // '' } } @shm), 0, 'no segment of System V');
     my $user = $> == 0 ? getpwnam 'www-data' : $>;
-    my @ours = grep { ($_->[4] // '') eq $user && $_->[0] =~ /^-?\d+$/ } map { [split] } split /\n/, slurp('/proc/sysvipc/sem');
+    my @ours = grep { ($_->[4] // '') eq $user && $_->[0] =~ /^-?\d+$/ } map { [split] } split /\n/,
+        slurp('/proc/sysvipc/sem');
     cmp_ok(scalar @ours, '>', 0, scalar(@ours) . ' semaphores');
     is(scalar(grep { oct($_->[2]) & 0077 } @ours), 0, '... that only the server may write');
     # of the servers of other tests as well, which may hold theirs just now
@@ -49,7 +52,8 @@ subtest 'only GET is counted' => sub {
     my $s = served("XLimitQuota all 5r 1h name=requests\nXLimitQuota all 1TB 1h name=bytes\n", cgi => 1);
     $s->cgi('read', "#!/bin/sh\ncat >/dev/null\nprintf 'Content-Type: text/plain\\r\\n\\r\\nread'\n");
     my $bytes = 0;
-    for my $case ([GET => '/x'], [HEAD => '/x'], [POST => '/cgi/read', body => 'abc'], [OPTIONS => '/x'], [DELETE => '/x']) {
+    for my $case ([GET => '/x'], [HEAD => '/x'], [POST => '/cgi/read', body => 'abc'], [OPTIONS => '/x'],
+        [DELETE => '/x']) {
         my ($method, $path, @option) = @$case;
         my $r = fetch($s->port, $path, method => $method, @option);
         isnt($r->{status}, 503, "$method is served");
@@ -63,7 +67,8 @@ subtest 'only GET is counted' => sub {
 
 subtest 'a download is lost at kill -9' => sub {
     my $s = served("XLimitQuota all 1TB 1h name=bytes\nXLimitBandwidth session 2MB/s\n");
-    my ($got) = @{ fetch_many([{ port => $s->port, path => '/endless' }], until => 5, events => [[1, sub { $s->kill9_all }]]) };
+    my ($got) = @{ fetch_many([{ port => $s->port, path => '/endless' }], until => 5,
+        events => [[1, sub { $s->kill9_all }]]) };
     cmp_ok($got->{bytes}, '>', 100_000, "$got->{bytes} bytes came before the server was killed");
     $s->start;
     my $used = limit($s, 'bytes')->{used};
@@ -108,7 +113,7 @@ subtest 'GET resets counters' => sub {
 };
 
 subtest 'names of virtual hosts become names of XML elements' => sub {
-    my $s = served(join '', map { "<VirtualHost *:\@PORT\@>\n    ServerName $_\n    XLimitQuota all 1GB 1h\n</VirtualHost>\n" }
+    my $s = served(join '', map { "<VirtualHost *:\@PORT\@>\nServerName $_\nXLimitQuota all 1GB 1h\n</VirtualHost>\n" }
         qw(1st.example xmlns.example _-.example));
     my $r = fetch($s->port(1), '/xlimit-status?format=xml', keep => 1);
     spew($s->path('status.xml'), $r->{body});

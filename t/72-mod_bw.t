@@ -98,7 +98,8 @@ CONF
 
 subtest 'paced downloads hold threads' => sub {
     my $s = served("<Location /endless>\n    XLimitBandwidth session 20kB/s\n</Location>\n", threads => 10);
-    my (undef, $probes) = fetch_many([endless($s, 60)], until => 3, probe => { every => 0.2, port => $s->port, path => '/x' });
+    my (undef, $probes) = fetch_many([endless($s, 60)], until => 3, probe => { every => 0.2, port => $s->port,
+        path => '/x' });
     my @late = grep { !$_->{complete} || $_->{took} > 1 } @$probes[0 .. $#$probes - 1];
     cmp_ok(scalar @$probes, '>', 5, scalar(@$probes) . ' requests while 60 downloads are paced by 10 threads');
     is(scalar @late, 0, '... are served at once');
@@ -106,12 +107,14 @@ subtest 'paced downloads hold threads' => sub {
 
 subtest 'HTTP/2 is not limited' => sub {
     my $s = served("XLimitBandwidth session 200kB/s\nXLimitQuota all 3r 1h name=few\n", h2 => 1);
-    my ($exit, $said) = curl('--http2-prior-knowledge', '-o', '/dev/null', '-w', '%{http_version} %{http_code} %{time_total}',
+    my ($exit, $said) = curl('--http2-prior-knowledge', '-o', '/dev/null', '-w',
+        '%{http_version} %{http_code} %{time_total}',
         $s->url('/300k'));
     my ($version, $status, $took) = split ' ', $said;
     is("$version $status", '2 200', 'a file over HTTP/2');
     ok($took > 1.3 && $took < 6, "... of 300 kB at 200 kB/s: $took s");
-    my @status = map { (curl('--http2-prior-knowledge', '-o', '/dev/null', '-w', '%{http_code}', $s->url('/x')))[1] } 1 .. 3;
+    my @status = map { (curl('--http2-prior-knowledge', '-o', '/dev/null', '-w', '%{http_code}', $s->url('/x')))[1] }
+        1 .. 3;
     is("@status", '200 200 503', '... and the quota refuses');
 };
 
@@ -128,7 +131,7 @@ subtest 'unlimited when mod_proxy is loaded first' => sub {
     my $backend = XL::Server->backend;
     $backend->file('300k', 300_000);
     for my $order ([qw(proxy proxy_http xlimit)], [qw(xlimit proxy proxy_http)]) {
-        my $s = served("ProxyPass / " . $backend->url . "\nXLimitBandwidth session 200kB/s\nXLimitQuota all 2r 1h name=few\n",
+        my $s = served('ProxyPass / ' . $backend->url . "\nXLimitBandwidth session 200kB/s\nXLimitQuota all 2r 1h\n",
             modules => $order);
         my $r = fetch($s->port, '/300k');
         cmp_ok($r->{ended} - $r->{started}, '>', 1.3, "loaded as @$order: what comes from behind is paced");
@@ -154,7 +157,8 @@ CONF
 };
 
 subtest 'an ErrorDocument is counted twice' => sub {
-    my $s = served("ErrorDocument 404 /over.html\nXLimitQuota all 100r 1h name=requests\nXLimitQuota all 1TB 1h name=bytes\n");
+    my $s = served("ErrorDocument 404 /over.html\n"
+        . "XLimitQuota all 100r 1h name=requests\nXLimitQuota all 1TB 1h name=bytes\n");
     my $r = fetch($s->port, '/missing', keep => 1);
     is("$r->{status} $r->{body}", '404 over', 'a page of its own');
     ok($s->wait_for(sub { limit($s, 'bytes')->{used} == $r->{bytes} }, 5), '... whose bytes count once')
@@ -177,7 +181,8 @@ subtest 'an abort counts in full' => sub {
     my ($got) = @{ fetch_many([endless($s, 1, abort => 300_000, reset => 1)], until => 5) };
     ok($s->wait_for(sub { !limit($s, 'bytes')->{active} && !vhost($s)->{active} }, 5), 'who has gone is gone');
     my $used = limit($s, 'bytes')->{used};
-    ok($used >= $got->{bytes} && $used < $got->{bytes} + 1_000_000, "$got->{bytes} of 50,000,000 bytes came, $used count");
+    ok($used >= $got->{bytes} && $used < $got->{bytes} + 1_000_000,
+        "$got->{bytes} of 50,000,000 bytes came, $used count");
 };
 
 subtest '5M is five bytes per second' => sub {

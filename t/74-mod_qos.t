@@ -69,12 +69,14 @@ CONF
         }
         cmp_ok(scalar @served, '>=', 0.6 * (3 * $rate + $burst), '... of which ' . @served . ' were served in all');
     }
-    is(statuses($s, 22, path => '/penalty/x'), join(' ', (200) x 20, 429, 429), 'a penalty lets in what it says and no more');
+    is(statuses($s, 22, path => '/penalty/x'), join(' ', (200) x 20, 429, 429),
+        'a penalty lets in what it says and no more');
 };
 
 # As fast as requests of a key that is known, at least nearly.
 subtest 'so many new keys a second, and no more' => sub {
-    my $s = served("XLimitZone key key=\"%{req_novary:X-Key}\" entries=100000\nXLimitRequests key 1000/s burst=1000 name=key\n",
+    my $s = served("XLimitZone key key=\"%{req_novary:X-Key}\" entries=100000\n"
+        . "XLimitRequests key 1000/s burst=1000 name=key\n",
         children => 2);
     my $run = sub {
         my ($prefix, $fresh) = @_;
@@ -97,7 +99,7 @@ subtest 'so many new keys a second, and no more' => sub {
         $per_second = $run->("n$round-", 1);
         push @ratio, $per_second / $known;
     }
-    cmp_ok(max(@ratio), '>', 0.6, sprintf 'requests of new keys: %.2f times as many as of one that is known (%.0f a second)',
+    cmp_ok(max(@ratio), '>', 0.6, sprintf 'requests of new keys: %.2f times as many as of a known one (%.0f a second)',
         max(@ratio), $per_second);
     is(status($s)->{server}{keys_used} >= 4500 ? 'all' : 'some', 'all', '... and all are known afterwards');
 };

@@ -56,7 +56,8 @@ subtest 'forty to sixty of a hundred sharers get nothing' => sub {
     cmp_ok(min(@each), '>', 0.5, sprintf '... each %.2f to %.2f of its share in two seconds', min(@each), max(@each));
     cmp_ok(max(@each), '<', 2, '... and nobody twice of it');
     my @quarters = map { $_ / (0.25 * 2e6) } pieces($from, 0.25, 8, @list);
-    cmp_ok(max(@quarters), '<', 2, sprintf 'together at most %.2f of what a quarter of a second should have', max(@quarters));
+    cmp_ok(max(@quarters), '<', 2, sprintf 'together at most %.2f of what a quarter of a second should have',
+        max(@quarters));
 };
 
 no_circle('XLimitQuota all 1kB 1h', sub { fetch($_[0]->port, '/20k') });

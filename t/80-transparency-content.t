@@ -149,8 +149,8 @@ my %content = (
 );
 
 my $same = XL::Same->new(cgi => 1, ports => 2, conf => $conf, modules => [qw(include filter deflate brotli substitute
-    ext_filter headers expires rewrite negotiation autoindex asis authn_core authn_file authz_user auth_basic auth_digest
-    dav dav_fs cache cache_disk)], files => sub {
+    ext_filter headers expires rewrite negotiation autoindex asis authn_core authn_file authz_user auth_basic
+    auth_digest dav dav_fs cache cache_disk)], files => sub {
         my ($s) = @_;
         $s->cgi($_, "#!/bin/sh\n$program{$_}\n") for keys %program;
         $s->content($_, $content{$_}) for keys %content;
@@ -207,7 +207,8 @@ my @ways = (
     ['a list, sorted', 200, [GET => '/listed/?C=N;O=D']],
     ['a plain list', 200, [GET => '/listed/?F=0']],
     (map { ["which language: $_->[0]", $_->[1], [GET => '/which', with('Accept-Language' => $_->[0])],
-        [GET => '/map.var', with('Accept-Language' => $_->[0])]] } ['de', '200 200'], ['en;q=0.5, de;q=0.7', '200 200']),
+        [GET => '/map.var', with('Accept-Language' => $_->[0])]] } ['de', '200 200'],
+        ['en;q=0.5, de;q=0.7', '200 200']),
     ['no language', '406', [GET => '/which.html', with('Accept-Language' => 'xx', Accept => 'image/png')]],
     ['no password, then the right one', '401 200', [GET => '/secret/x.txt'],
         [GET => '/secret/x.txt', with(Authorization => 'Basic bWU6cmlnaHQ=')]],
@@ -218,28 +219,33 @@ my @ways = (
 );
 
 my $props = '<?xml version="1.0"?><propfind xmlns="DAV:"><prop><getcontentlength/><resourcetype/></prop></propfind>';
-my $set = '<?xml version="1.0"?><propertyupdate xmlns="DAV:" xmlns:x="x:"><set><prop><x:colour>red</x:colour></prop></set>'
-    . '</propertyupdate>';
-my $lock = '<?xml version="1.0"?><lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype>'
-    . '</lockinfo>';
+my $set = '<?xml version="1.0"?><propertyupdate xmlns="DAV:" xmlns:x="x:"><set><prop><x:colour>red</x:colour></prop>'
+    . '</set></propertyupdate>';
+my $lock = '<?xml version="1.0"?><lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/>'
+    . '</locktype></lockinfo>';
 my @dav = (
     ['OPTIONS', 200, [OPTIONS => '/dav/']],
     ['PROPFIND', '207 207 207 404', [PROPFIND => '/dav/', with(Depth => 0)], [PROPFIND => '/dav/old.txt'],
         [PROPFIND => '/dav/old.txt', with(Depth => 0), body => $props], [PROPFIND => '/dav/missing', with(Depth => 1)]],
-    ['PUT', '201 200 204 200 204 404', [PUT => '/dav/a', body => 'abc'], [GET => '/dav/a'], [PUT => '/dav/a', body => 'x' x 90_000],
+    ['PUT', '201 200 204 200 204 404', [PUT => '/dav/a', body => 'abc'], [GET => '/dav/a'],
+        [PUT => '/dav/a', body => 'x' x 90_000],
         [GET => '/dav/a'], [DELETE => '/dav/a'], [GET => '/dav/a']],
-    ['PUT, chunked', '201 200', { raw => "PUT /dav/b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" },
+    ['PUT, chunked', '201 200', { raw => "PUT /dav/b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        . "3\r\nabc\r\n0\r\n\r\n" },
         [GET => '/dav/b']],
     ['PUT of a range', '201 400', [PUT => '/dav/c', body => 'abcdef'],
         [PUT => '/dav/c', body => 'X', with('Content-Range' => 'bytes x/y')]],
-    ['PUT with conditions', '201 412', [PUT => '/dav/d', body => 'a'], [PUT => '/dav/d', body => 'b', with('If-None-Match' => '*')]],
-    ['collections', '201 405 201 201 201 412 204', [MKCOL => '/dav/e/'], [MKCOL => '/dav/e/'], [PUT => '/dav/e/f', body => 'f'],
+    ['PUT with conditions', '201 412', [PUT => '/dav/d', body => 'a'], 
+        [PUT => '/dav/d', body => 'b', with('If-None-Match' => '*')]],
+    ['collections', '201 405 201 201 201 412 204', [MKCOL => '/dav/e/'], [MKCOL => '/dav/e/'], 
+        [PUT => '/dav/e/f', body => 'f'],
         [COPY => '/dav/e/', with(Destination => 'http://localhost/dav/g/')],
         [MOVE => '/dav/g/f', with(Destination => 'http://localhost/dav/h')],
         [COPY => '/dav/e/f', with(Destination => 'http://localhost/dav/h', Overwrite => 'F')], [DELETE => '/dav/e/']],
     ['properties', '201 207 207', [PUT => '/dav/i', body => 'i'], [PROPPATCH => '/dav/i', body => $set],
         [PROPFIND => '/dav/i', with(Depth => 0)]],
-    ['locks', '201 200 423 423 423', [PUT => '/dav/j', body => 'j'], [LOCK => '/dav/j', body => $lock], [PUT => '/dav/j', body => 'k'],
+    ['locks', '201 200 423 423 423', [PUT => '/dav/j', body => 'j'], [LOCK => '/dav/j', body => $lock],
+        [PUT => '/dav/j', body => 'k'],
         [DELETE => '/dav/j'], [LOCK => '/dav/j', body => $lock]],
     ['what is no XML', '400', [PROPFIND => '/dav/', body => '<propfind']],
 );
@@ -253,7 +259,8 @@ my @cache = map {
         [GET => "/cached/large.txt?@q", with('If-Modified-Since' => 'Sun, 13 Sep 2020 12:26:40 GMT')]],
      ["reload, $what", '200 200 200', @port, [GET => "/cached/part.html?@q"],
         [GET => "/cached/part.html?@q", with('Cache-Control' => 'no-cache')], [HEAD => "/cached/part.html?@q"]],
-     ["only if cached, $what", '504', @port, [GET => "/cached/dir/index.html?@q", with('Cache-Control' => 'only-if-cached')]],
+     ["only if cached, $what", '504', @port, [GET => "/cached/dir/index.html?@q",
+         with('Cache-Control' => 'only-if-cached')]],
      ["a program, $what", '200 200', @port, ([GET => "/cached-cgi/say?@q"]) x 2],
      ["not found, $what", '404 404', @port, ([GET => "/cached/missing?@q"]) x 2])
 } ['quick handler'], ['no quick handler', 'port 1'];

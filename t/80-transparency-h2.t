@@ -24,14 +24,16 @@ my $backend = XL::Backend->new(sub {
     my ($socket, $path, $head) = @_;
     XL::Backend::body($socket, $head);
     my $ok = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n";
-    return XL::Backend::say_all($socket, "${ok}Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 3\r\n\r\n")
+    return XL::Backend::say_all($socket, "${ok}Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\n"
+        . "X-Sum: 3\r\n\r\n")
         if $path =~ /trailer/;
     if ($path =~ /waits/) {
         XL::Backend::say_all($socket, "${ok}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
         sleep 0.5;
         return XL::Backend::say_all($socket, "0\r\n\r\n");
     }
-    return XL::Backend::say_all($socket, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n${ok}Content-Length: 3\r\n\r\nabc");
+    return XL::Backend::say_all($socket, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        . "${ok}Content-Length: 3\r\n\r\nabc");
 });
 my $port = $backend->port;
 my $conf = <<"CONF";
@@ -57,7 +59,8 @@ ErrorDocument 404 /errors/404.html
 ProxyPass /behind/ http://127.0.0.1:$port/
 CONF
 
-my $same = XL::Same->new(h2 => 1, tls => 1, cgi => 1, conf => $conf, modules => [qw(include filter deflate proxy proxy_http)],
+my $same = XL::Same->new(h2 => 1, tls => 1, cgi => 1, conf => $conf,
+    modules => [qw(include filter deflate proxy proxy_http)],
     files => sub {
         my ($s) = @_;
         $s->content('x.txt', "some text\n");
@@ -81,14 +84,18 @@ spew("$dir/body", 'b' x 120_000);
 
 # Its name, the status, the path, and lines of curl's configuration.
 my @cases = (
-    ['a file', 200, '/x.txt'], ['an empty file', 200, '/empty.txt'], ['large', 200, '/large.bin'], ['huge', 200, '/huge.bin'],
+    ['a file', 200, '/x.txt'], ['an empty file', 200, '/empty.txt'], ['large', 200, '/large.bin'], 
+    ['huge', 200, '/huge.bin'],
     ['HEAD', 200, '/large.bin', 'head'], ['a range', 206, '/large.bin', 'range=100-99999'],
     ['two ranges', 206, '/large.bin', 'range=0-9,2000-90000'], ['past the end', 416, '/x.txt', 'range=500-'],
     ['not modified', 304, '/x.txt', 'header="If-Modified-Since: Sun, 13 Sep 2020 12:26:40 GMT"'],
     ['a precondition', 412, '/x.txt', 'header="If-Match: \"a\""'], ['an index', 200, '/dir/'], ['a slash', 301, '/dir'],
-    ['not found', 404, '/missing'], ['forbidden', 403, '/secret'], ['Redirect', 302, '/moved'], ['SSI', 200, '/page.shtml'],
-    ['a program', 200, '/cgi/say'], ['a program, large', 200, '/cgi/large'], ['a program, redirected', 200, '/cgi/inner'],
-    ['a body', 200, '/cgi/read', qq(data-binary="\@$dir/body")], ['PUT to a program', 200, '/cgi/read', qq(upload-file="$dir/body")],
+    ['not found', 404, '/missing'], ['forbidden', 403, '/secret'], ['Redirect', 302, '/moved'], 
+    ['SSI', 200, '/page.shtml'],
+    ['a program', 200, '/cgi/say'], ['a program, large', 200, '/cgi/large'], 
+    ['a program, redirected', 200, '/cgi/inner'],
+    ['a body', 200, '/cgi/read', qq(data-binary="\@$dir/body")], 
+    ['PUT to a program', 200, '/cgi/read', qq(upload-file="$dir/body")],
     ['OPTIONS', 200, '/x.txt', 'request=OPTIONS'],
     ['TRACE', 200, '/x.txt', 'request=TRACE'], ['a method of nobody', 501, '/x.txt', 'request=FETCH'],
     ['deflate', 200, '/packed.txt', 'header="Accept-Encoding: gzip"'], ['pushes', '103 200', '/pushes.txt'],
@@ -147,7 +154,8 @@ for my $way (@ways) {
 subtest 'many that do not tell their length' => sub {
     for my $server ($same->servers) {
         my $url = $server->tls_url('/behind/huge-waits/[1-48]');
-        my (undef, $said) = curl('--http2', '--parallel', '--stderr', '/dev/null', '-o', '/dev/null', '-w', '%{http_code}\n', $url);
+        my (undef, $said) = curl('--http2', '--parallel', '--stderr', '/dev/null', '-o', '/dev/null', '-w',
+            '%{http_code}\n', $url);
         is(scalar(() = $said =~ /^200$/mg), 48, 'are all served');
     }
 };

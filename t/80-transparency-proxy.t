@@ -31,7 +31,8 @@ my %answer = (
     streams => ["${ok}\r\nuntil ", 0.05, 'the end', 'close'],
     old     => ["HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nold", 'close'],
     large   => ["${ok}Content-Length: " . length($large) . "\r\n\r\n$large"],
-    'large-chunked' => ["${ok}Transfer-Encoding: chunked\r\n\r\n", (map { chunks(substr $large, $_ * 8000, 8000) } 0 .. 19), "0\r\n\r\n"],
+    'large-chunked' => ["${ok}Transfer-Encoding: chunked\r\n\r\n", 
+        (map { chunks(substr $large, $_ * 8000, 8000) } 0 .. 19), "0\r\n\r\n"],
     'large-streams' => ["${ok}\r\n$large", 'close'],
     empty   => ["${ok}Content-Length: 0\r\n\r\n"],
     none    => ["HTTP/1.1 204 No Content\r\nX-Mine: yes\r\n\r\n"],
@@ -40,7 +41,8 @@ my %answer = (
     fails   => ["HTTP/1.1 500 Oh\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\noh"],
     unknown => ["HTTP/1.1 299 What\r\nContent-Length: 2\r\n\r\noh"],
     retry   => ["HTTP/1.1 503 Later\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"],
-    hints   => ["HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n", 0.05, "${ok}Content-Length: 3\r\n\r\nabc"],
+    hints   => ["HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n", 0.05,
+        "${ok}Content-Length: 3\r\n\r\nabc"],
     'hints-large' => ["HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </b>\r\n\r\n"
         . "${ok}Content-Length: " . length($large) . "\r\n\r\n$large"],
     processing => ["HTTP/1.1 102 Processing\r\n\r\n", 0.05, "${ok}Content-Length: 3\r\n\r\nabc"],
@@ -68,7 +70,8 @@ my $backend = XL::Backend->new(sub {
     XL::Backend::body($socket, $head);
     for my $part (@{ $answer{$name} // ["HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"] }) {
         return 0 if $part eq 'close';
-        $part =~ /\A0\.\d+\z/ ? sleep($part) : XL::Backend::say_all($socket, $head =~ /\AHEAD/ ? $part =~ s/\r\n\r\n\K.*//sr : $part);
+        my $text = $head =~ /\AHEAD/ ? $part =~ s/\r\n\r\n\K.*//sr : $part;
+        $part =~ /\A0\.\d+\z/ ? sleep($part) : XL::Backend::say_all($socket, $text);
     }
     return 1;
 });
@@ -93,9 +96,11 @@ sub tunnel { # what comes goes back
 
 my %fcgi = (
     small => sub { "Content-Type: text/plain\r\n\r\nsmall" }, status => sub { "Status: 418 Tea\r\n\r\ntea" },
-    large => sub { "Content-Type: text/plain\r\nX-Fcgi: yes\r\n\r\n$large" }, empty => sub { "Content-Type: text/plain\r\n\r\n" },
+    large => sub { "Content-Type: text/plain\r\nX-Fcgi: yes\r\n\r\n$large" },
+    empty => sub { "Content-Type: text/plain\r\n\r\n" },
     inner => sub { "Location: /x.txt\r\n\r\n" }, broken => sub { 'no head' },
-    echo  => sub { "Content-Type: text/plain\r\n\r\n$_[0]{REQUEST_METHOD} $_[0]{QUERY_STRING} " . do { local $/; <STDIN> } },
+    echo  => sub { "Content-Type: text/plain\r\n\r\n$_[0]{REQUEST_METHOD} $_[0]{QUERY_STRING} "
+        . do { local $/; <STDIN> } },
 );
 my $socket = free_port();
 my $fcgi_port = $socket->sockport;
@@ -149,22 +154,27 @@ ProxyPass /httpd/ ${\ $httpd->url}
 CONF
 
 my $same = XL::Same->new(ports => 2, conf => $conf, kinds => [qw(without idle paced blocking)],
-    modules => [qw(proxy proxy_http proxy_wstunnel proxy_connect proxy_fcgi slotmem_shm lbmethod_byrequests proxy_balancer)],
+    modules => [qw(proxy proxy_http proxy_wstunnel proxy_connect proxy_fcgi slotmem_shm lbmethod_byrequests
+        proxy_balancer)],
     files => sub { $_[0]->content('x.txt', "here\n") });
 
-my @whole = map { my ($name, $status) = @$_; map { ["$name, $_", $status, [GET => "/$_/$name"]] } qw(app once flush two) }
-    ((map { [$_, 200] } qw(length chunked trailer pieces waits streams old large large-chunked large-streams empty)), [none => 204],
+my @through = qw(app once flush two);
+my @whole = map { my ($name, $status) = @$_; map { ["$name, $_", $status, [GET => "/$_/$name"]] } @through }
+    ((map { [$_, 200] } qw(length chunked trailer pieces waits streams old large large-chunked large-streams empty)),
+        [none => 204],
     [same => 304], [away => 302], [fails => 500], [unknown => 299], [retry => 503], [hints => '103 200'],
     ['hints-large', '103 103 200'], [processing => '102 200'], [missing => 404]);
 push @whole,
     (map { ["HEAD, $_", 200, [HEAD => "/app/$_"]] } qw(length chunked large)),
     ['on one connection', join(' ', (200) x 5), map { [GET => "/app/$_"] } qw(length chunked large streams trailer)],
-    ['pipelined', '200 200 200', { raw => join('', map { "GET /app/$_ HTTP/1.1\r\nHost: a\r\n\r\n" } qw(length large chunked)),
+    ['pipelined', '200 200 200', { raw => join('', map { "GET /app/$_ HTTP/1.1\r\nHost: a\r\n\r\n" }
+        qw(length large chunked)),
         methods => [qw(GET GET GET)] }],
     ['HTTP/1.0', 200, [GET => '/app/large-chunked', version => 'HTTP/1.0']],
     ['a body', 200, [POST => '/app/echo', body => 'b' x 500]],
     ['a large body', 200, [POST => '/app/echo-large', body => $large]],
-    ['a chunked body', 200, { raw => "POST /app/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" }],
+    ['a chunked body', 200, { raw => "POST /app/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        . "3\r\nabc\r\n0\r\n\r\n" }],
     ['a body that is asked for', '100 200', { raw => "POST /app/echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
         . "Content-Length: 3\r\n\r\n", wait => 0 }, qr/ 100 /, { raw => 'abc' }],
     ['an error page of its own', 500, [GET => '/own-errors/fails']],
@@ -173,7 +183,8 @@ push @whole,
     ['a proxy that is asked', 200, 'port 1', [GET => "http://127.0.0.1:$port/large"]];
 
 my @broken = (
-    (map { ["$_->[0]", $_->[1], [GET => "/app/$_->[0]"]] } (map { [$_, 200] } qw(short cut no-end large-short large-cut garbage two-lengths both)),
+    (map { ["$_->[0]", $_->[1], [GET => "/app/$_->[0]"]] }
+        (map { [$_, 200] } qw(short cut no-end large-short large-cut garbage two-lengths both)),
         (map { [$_, 502] } qw(no-head nothing bad-field huge-field bad-chunk))),
     ['nobody there', 503, [GET => '/down/x']],
     ['nobody there for a body', 503, [POST => '/down/x', body => 'x' x 9000]],
@@ -181,7 +192,8 @@ my @broken = (
 );
 
 my @fcgi = (
-    (map { ["FastCGI: $_->[0]", $_->[1], [GET => "/fcgi/$_->[0]"]] } [large => 200], [empty => 200], [status => 418], [small => 200],
+    (map { ["FastCGI: $_->[0]", $_->[1], [GET => "/fcgi/$_->[0]"]] } [large => 200], [empty => 200], [status => 418],
+        [small => 200],
         [inner => 200], [broken => 200]),
     ['FastCGI: HEAD', 200, [HEAD => '/fcgi/large']],
     ['FastCGI: a body', 200, [POST => '/fcgi/echo?q', body => 'b' x 40_000]],
@@ -190,15 +202,18 @@ my @fcgi = (
 my $upgrade = "HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\n"
     . "Sec-WebSocket-Version: 13\r\n\r\n";
 my @tunnels = ((map { my $how = $_;
-    (["WebSocket, $how", '101', { raw => "GET /$how/ws $upgrade", wait => 0 }, qr/hello\z/, { raw => "\x81\x84abcd....", wait => 0 },
+    (["WebSocket, $how", '101', { raw => "GET /$how/ws $upgrade", wait => 0 }, qr/hello\z/,
+        { raw => "\x81\x84abcd....", wait => 0 },
         qr/\.\.\.\.\z/, 0.1, { raw => "\x88\x80bye!", wait => 0 }, qr/bye!/, 'close'],
      ["WebSocket, $how, large", '101', { raw => "GET /$how/ws-large $upgrade", wait => 0 }, qr/hello/,
         { raw => '<' . 'x' x 120_000 . '>', wait => 0 }, qr/>\z/, { raw => 'bye', wait => 0 }, qr/bye\z/, 'close'])
     } qw(up tunnel)),
     ['no WebSocket', 200, [GET => '/up/length'], ],
-    ['CONNECT', '200', 'port 1', { raw => "CONNECT 127.0.0.1:$port HTTP/1.1\r\nHost: a\r\n\r\n", wait => 0 }, qr/\r\n\r\n/,
+    ['CONNECT', '200', 'port 1', { raw => "CONNECT 127.0.0.1:$port HTTP/1.1\r\nHost: a\r\n\r\n", wait => 0 },
+        qr/\r\n\r\n/,
         { raw => "GET /length HTTP/1.1\r\nHost: b\r\n\r\n", wait => 0 }, qr/abcde\z/, 'close'],
-    ['CONNECT to elsewhere', '403', 'port 1', { raw => "CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: a\r\n\r\n", methods => ['CONNECT'] }],
+    ['CONNECT to elsewhere', '403', 'port 1', { raw => "CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        methods => ['CONNECT'] }],
 );
 
 $same->check(['from a backend', \@whole], ['broken', \@broken], ['FastCGI', \@fcgi], ['tunnels', \@tunnels]);

@@ -34,7 +34,8 @@ LimitRequestFields 50
 LimitRequestFieldSize 4000
 LimitRequestLine 1000
 CONF
-my $same = XL::Same->new(modules => [qw(reqtimeout)], ports => 2, cgi => 1, tls => 1, conf => $conf . $each, tls_conf => $each,
+my $same = XL::Same->new(modules => [qw(reqtimeout)], ports => 2, cgi => 1, tls => 1, conf => $conf . $each,
+    tls_conf => $each,
     kinds => [qw(without idle paced blocking)], files => sub {
         my ($s) = @_;
         mkdir $s->path('signs');
@@ -86,7 +87,8 @@ my @methods = (
     ['an escaped slash', 404, [GET => '/a%2Fb']],
     ['HTTP/1.0', 200, [GET => '/x.txt', version => 'HTTP/1.0']],
     ['HTTP/1.0, large', 200, [GET => '/large.bin', version => 'HTTP/1.0']],
-    ['HTTP/1.0, keep-alive', 200, [GET => '/large.bin', version => 'HTTP/1.0', headers => { Connection => 'Keep-Alive' }]],
+    ['HTTP/1.0, keep-alive', 200, [GET => '/large.bin', version => 'HTTP/1.0',
+        headers => { Connection => 'Keep-Alive' }]],
     ['a program', 200, [GET => '/cgi/large']],
     (map { ["HTTP/1.0 and a program, $_", 200, [GET => "/cgi/$_", version => 'HTTP/1.0',
         headers => { Connection => 'Keep-Alive' }]] } qw(read large)),
@@ -103,7 +105,8 @@ my @conditions = (
     ['none may match, POST', 200, [POST => '/cgi/read', headers => { 'If-None-Match' => '*' }, body => 'x']],
     ['none of others', 200, [GET => '/large.bin', headers => { 'If-None-Match' => '"a", W/"b"' }]],
     ['HEAD, not modified', 304, [HEAD => '/large.bin', headers => { 'If-Modified-Since' => $date }]],
-    ['not modified, and on', '304 200', [GET => '/x.txt', headers => { 'If-Modified-Since' => $date }], [GET => '/x.txt']],
+    ['not modified, and on', '304 200', [GET => '/x.txt', headers => { 'If-Modified-Since' => $date }],
+        [GET => '/x.txt']],
 );
 
 my @ranges = (
@@ -128,7 +131,8 @@ my @ranges = (
     ['two of megabytes', 206, [GET => '/huge.bin', range('0-2000000,3000000-4000000')]],
 );
 
-my @files = map { my $how = $_; map { ["$_, $how", 200, [GET => "/$how/$_"]] } qw(large.bin huge.bin) } qw(sendfile mmap read);
+my @files = map { my $how = $_; map { ["$_, $how", 200, [GET => "/$how/$_"]] } qw(large.bin huge.bin) }
+    qw(sendfile mmap read);
 push @files, ['all of them on one connection', join(' ', (200) x 6), map { [GET => "/$_"] }
     qw(sendfile/huge.bin x.txt read/large.bin mmap/huge.bin empty.txt sendfile/large.bin)];
 
@@ -139,7 +143,8 @@ my $chunked = "${post}Transfer-Encoding: chunked\r\n";
 # A program that has ended before httpd looks for its answer, since its own body is late.
 sub ended {
     my ($n, $version) = @_;
-    return ({ raw => "POST /cgi/ended?$n HTTP/$version\r\nHost: a\r\nConnection: Keep-Alive\r\nContent-Length: 3\r\n\r\n",
+    return ({ raw => "POST /cgi/ended?$n HTTP/$version\r\nHost: a\r\nConnection: Keep-Alive\r\n"
+        . "Content-Length: 3\r\n\r\n",
         wait => 0 }, sub { -e $_[0]->path("signs/ended$n") }, { raw => 'abc' });
 }
 my @bodies = (
@@ -148,7 +153,8 @@ my @bodies = (
     ['a body', 200, [POST => '/cgi/read', body => 'z' x 100_000]],
     ['an empty body', 200, [POST => '/cgi/read', body => '']],
     ['chunked', 200, { raw => "${chunked}\r\n5\r\nabcde\r\n6;ext=\"1\"\r\nabcdef\r\n0\r\n\r\n" }],
-    ['chunked, in pieces', 200, { raw => "${chunked}\r\n5\r\nab", wait => 0 }, 0.05, { raw => "cde\r", wait => 0 }, 0.05,
+    ['chunked, in pieces', 200, { raw => "${chunked}\r\n5\r\nab", wait => 0 }, 0.05,
+        { raw => "cde\r", wait => 0 }, 0.05,
         { raw => "\n3\r\nxyz\r\n0", wait => 0 }, 0.05, { raw => "\r\n\r\n" }],
     ['chunked, with a trailer', 200, { raw => "${chunked}Trailer: X-Sum\r\n\r\n4\r\nabcd\r\n0\r\nX-Sum: 7\r\n\r\n" }],
     ['large chunks', 200, { raw => "${chunked}\r\n" . ("10000\r\n" . 'q' x 65_536 . "\r\n") x 3 . "0\r\n\r\n" }],
@@ -158,11 +164,13 @@ my @bodies = (
         qr/ 100 .*\r\n\r\n/, { raw => 'abcde' }],
     ['100-continue, chunked', '100 200', { raw => "${chunked}Expect: 100-continue\r\n\r\n", wait => 0 },
         qr/ 100 .*\r\n\r\n/, { raw => "5\r\nabcde\r\n0\r\n\r\n" }],
-    ['100-continue, not waited for', '100 200', [POST => '/cgi/read', body => 'abc', headers => { Expect => '100-continue' }]],
-    ['100-continue, not found', '100 408', 'port 1', { raw => "POST /missing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
-        . "Expect: 100-continue\r\n\r\n" }],
+    ['100-continue, not waited for', '100 200', [POST => '/cgi/read', body => 'abc',
+        headers => { Expect => '100-continue' }]],
+    ['100-continue, not found', '100 408', 'port 1', { raw => "POST /missing HTTP/1.1\r\nHost: localhost\r\n"
+        . "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n" }],
     ['another expectation', 417, [GET => '/x.txt', headers => { Expect => 'miracles' }]],
-    ['a body that ends early', 400, { raw => "${post}Content-Length: 50\r\n\r\nabc", wait => 0 }, 'shut', { raw => '' }],
+    ['a body that ends early', 400, { raw => "${post}Content-Length: 50\r\n\r\nabc", wait => 0 }, 'shut',
+        { raw => '' }],
     ['a body that never comes', 408, 'port 1', { raw => "${post}Content-Length: 50\r\n\r\nabc" }],
 );
 
@@ -177,7 +185,8 @@ my @connections = (
         methods => [qw(POST GET)] }],
     ['empty lines before it', 200, { raw => "\r\n\r\n$get\r\n" }],
     ['Connection: close', 200, [GET => '/large.bin', headers => { Connection => 'close' }]],
-    ['slowly typed', 200, { raw => 'GET /x.txt HT', wait => 0 }, 0.1, { raw => "TP/1.1\r\nHost: local", wait => 0 }, 0.1,
+    ['slowly typed', 200, { raw => 'GET /x.txt HT', wait => 0 }, 0.1,
+        { raw => "TP/1.1\r\nHost: local", wait => 0 }, 0.1,
         { raw => "host\r\n\r\n" }],
     ['nothing more to send', 200, { raw => "$get\r\n", wait => 0 }, 'shut', { raw => '' }],
     ['large, nothing more to send', 200, { raw => "GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n", wait => 0 }, 'shut',
@@ -225,12 +234,13 @@ my @malformed = (
 );
 
 my @groups = (
-    ['methods', \@methods], ['conditions', \@conditions], ['ranges', \@ranges], ['files', \@files], ['bodies', \@bodies],
+    ['methods', \@methods], ['conditions', \@conditions], ['ranges', \@ranges], ['files', \@files], 
+    ['bodies', \@bodies],
     ['connections', \@connections], ['no proper requests', \@malformed],
 );
 # half a connection is none of TLS's, nor has it another port; a sign is given once
-my @over_tls = map { my ($title, $cases) = @$_; ["$title, TLS", [grep { !grep { ref ne 'ARRAY' && /^(shut|port 1|CODE.*)$/ } @$_ } @$cases], tls => 1] }
-    @groups;
+sub of_tls { my ($case) = @_; return !grep { /^(shut|port 1|CODE.*)$/ } @$case }
+my @over_tls = map { my ($title, $cases) = @$_; ["$title, TLS", [grep { of_tls($_) } @$cases], tls => 1] } @groups;
 $same->check(@groups, @over_tls);
 $same->finish;
 

@@ -47,7 +47,8 @@ sub no_circle {
         my ($exit, $said) = curl('-L', '--max-redirs', 3, '-w', ' %{http_code} %{num_redirects}',
             'http://localhost:' . $s->port . '/x');
         is("$exit $said", '0 over 200 1', 'who is refused comes to the page, by one redirect');
-        ($exit, $said) = curl('-L', '--max-redirs', 3, '-w', ' %{http_code}', 'http://localhost:' . $s->port . '/over.html');
+        ($exit, $said) = curl('-L', '--max-redirs', 3, '-w', ' %{http_code}', 'http://localhost:' . $s->port
+            . '/over.html');
         is("$exit $said", '0 over 200', 'it is there for who asks for it, too');
     };
 }

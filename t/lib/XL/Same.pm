@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # XL::Same: the same requests to servers that differ in our module alone, and the
-# proof that their answers do not differ. Three servers: without the module, with
+# proof that their answers do not differ. Three servers or more: without the module, with
 # every kind of limit that never bites (idle), and with rates that hold and chunk every
 # response (paced). What is compared is all that came out of a connection: interim
 # responses, heads, bodies, trailers and whether it was kept, and what the access logs
@@ -65,7 +65,7 @@ XLimitQuota all 1000000r day slice=1h
 XLimitQuota client 1TB day
 XLimitQuota client 1000000r 1h
 XLimitQuota agent 1TB week "exceeded=redirect https://www.example.org/"
-XLimitRequests all 100000/s burst=100000 delay=1000
+XLimitRequests all 100000/s burst=100000 delay=100000
 XLimitRequests client 100000/s burst=100000
 XLimitRequests agent 100000/s burst=100000 exceeded=close
 XLimitRequests client 1/h mode=dry-run name=dry
@@ -179,7 +179,8 @@ sub finish {
         my %verdict = map { $_ => 1 } split /\n/, $self->{server}{$kind}->log_text('verdicts');
         is(join(' ', sort keys %verdict), 'PACED', "all have a rate and none was refused, $kind");
         is_deeply($log{$kind}, $log{$first}, "the access log, $kind") or diag(differing($log{$first}, $log{$kind}));
-        is_deeply($said{$kind}, $said{$first}, "what httpd says, $kind") or diag(differing($said{$first}, $said{$kind}));
+        is_deeply($said{$kind}, $said{$first}, "what httpd says, $kind") or diag(differing($said{$first},
+            $said{$kind}));
         my @lines = grep { !/dry run/ } $self->{server}{$kind}->error_log =~ /(\[xlimit:(?!notice|info).*)/g;
         is("@lines", '', "nothing to complain of in the error log, $kind");
     }
