@@ -3,9 +3,10 @@
  * stream: a paced HTTP/2 stream sleeps in its worker, since nobody else can
  * write for it. So that sleepers do not take all workers of a child, half of
  * them at most may be long ones: a response that will take longer than two
- * seconds, or nobody knows how long, takes a place before its first byte, and
- * is answered 503 where there is none. Short ones always pass: they are gone
- * before anybody would have tried again.
+ * seconds takes a place before its first byte, and is answered 503 where there
+ * is none. Short ones always pass: they are gone before anybody would have tried
+ * again. One that does not tell its length counts as a megabyte: a page of a
+ * program must not be refused for a rate that it would never feel.
  * Who locks: nobody; the places are one atomic word of this process.
  */
 #include "xl_conn.h"
@@ -21,6 +22,7 @@
 APLOG_USE_MODULE(xlimit);
 
 #define LONG_NS (2 * XL_NS_PER_S)
+#define UNTOLD_BYTES 1000000
 #define QUIET_S 60
 #define RETRY_AFTER "10"
 
@@ -78,7 +80,6 @@ static void complain(const request_rec *r)
                   "are answered 503 until one of them has ended; raise H2MaxWorkers", places);
 }
 
-/* UINT64_MAX: nobody knows. */
 static uint64_t length_of(request_rec *r, apr_bucket_brigade *bb)
 {
     const char *stated = apr_table_get(r->headers_out, "Content-Length");
@@ -90,7 +91,7 @@ static uint64_t length_of(request_rec *r, apr_bucket_brigade *bb)
         stated = NULL;
     if (!stated && (APR_BRIGADE_EMPTY(bb) || !APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb))
                     || apr_brigade_length(bb, 0, &bytes) != APR_SUCCESS || bytes < 0))
-        return UINT64_MAX;
+        return UNTOLD_BYTES;
     return (uint64_t)bytes;
 }
 

@@ -128,6 +128,13 @@ static apr_bucket *first_of_unknown_length(apr_bucket_brigade *bb)
     return NULL;
 }
 
+static bool ends_behind(const apr_bucket_brigade *bb, apr_bucket *b)
+{
+    apr_bucket *next = APR_BUCKET_NEXT(b);
+
+    return next != APR_BRIGADE_SENTINEL(bb) && APR_BUCKET_IS_EOS(next);
+}
+
 /* Passes on what stands before the bucket, with a FLUSH where it has nothing to
  * give yet, then waits for the bucket and reads it. */
 static apr_status_t read_one(ap_filter_t *f, apr_bucket_brigade *bb, apr_bucket *b, apr_bucket_brigade *rest,
@@ -148,7 +155,9 @@ static apr_status_t read_one(ap_filter_t *f, apr_bucket_brigade *bb, apr_bucket 
         let_out_until(bucket_ready, b);
     }
     rv = apr_bucket_read(b, &data, &length, APR_BLOCK_READ);
-    if (rv != APR_SUCCESS)
+    /* A response that is here to its end goes on in one, as httpd's own filter would
+     * pass it: then it has a Content-Length. */
+    if (rv != APR_SUCCESS || ends_behind(bb, b))
         return rv;
     apr_brigade_split_ex(bb, APR_BUCKET_NEXT(b), rest);
     rv = pass(f, bb);
