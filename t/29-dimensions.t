@@ -327,6 +327,27 @@ CONF
     unlike($s->error_log, qr/xlimit\(237\)/, 'no key was without a counter');
 };
 
+# Where too many wait already a request is refused, as any other refusal is one.
+subtest 'who may not even wait' => sub {
+    my $s = server(<<'CONF')->start;
+XLimitWaiting 1
+<Location /waits>
+    XLimitRequests all 1/min burst=20 delay=0 name=waits
+    XLimitPenalty all 2/1h for=1h count=rejected name=pushy exceeded="status 403"
+</Location>
+CONF
+    is(fetch($s->port, '/waits/x')->{status}, 200, 'the first one is served');
+    my $waiting = XL::Client->new(port => $s->port);
+    $waiting->send_all("GET /waits/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    ok($s->wait_for(sub { limit($s, 'waits')->{delayed} == 1 }, 5), 'the second one waits');
+    is(join(' ', map { fetch($s->port, '/waits/x')->{status} } 1 .. 5), '429 429 429 403 403',
+        'of the others three are refused, which are events of a penalty');
+    my %row = map { $_ => limit($s, $_) } qw(waits pushy);
+    is("$row{waits}{refused} $row{waits}{delayed} $row{pushy}{refused}", '3 1 2', '... and counted so');
+    like($s->error_log, qr/xlimit\(406\): pushy of /, '... and the lock-out is logged');
+    $waiting->disconnect;
+};
+
 # file() of what is not there fails when it is evaluated.
 subtest 'expressions that fail' => sub {
     my $s = server(<<'CONF')->start;

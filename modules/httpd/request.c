@@ -310,6 +310,8 @@ static void refuse_to_wait(xl_request_t *xr)
     xr->verdict.decision = XL_DECISION_REFUSE;
     xr->verdict.verdict = XL_VERDICT_REJECTED;
     xr->verdict.retry_after_s = 1 + xr->verdict.delay_ns / XL_NS_PER_S;
+    xl_decide_refused(xr->applied, xr->n_applied, xl_now());
+    xl_events_locked(xr);
 }
 
 /* false: the client has not waited for it. */
