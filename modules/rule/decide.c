@@ -179,6 +179,17 @@ static void note_verdict(xl_applied_t *list, size_t i)
         list[list[i].part_of - 1].verdict = list[i].verdict;
 }
 
+/* Whom one refuses, no other lets wait. */
+static void forget_delays(xl_applied_t *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!list[i].delay_ns)
+            continue;
+        list[i].delay_ns = 0;
+        list[i].verdict = verdict_of(&list[i]);
+    }
+}
+
 /* Who decides, and what comes of it. */
 static void conclude(xl_verdict_t *v, xl_applied_t *list, size_t n)
 {
@@ -205,6 +216,7 @@ static void conclude(xl_verdict_t *v, xl_applied_t *list, size_t n)
         v->decision = XL_DECISION_REFUSE;
         v->retry_after_s = longest ? longest : 1;
         v->delay_ns = 0;
+        forget_delays(list, n);
     } else if (best == RANK_SPEED && v->delay_ns) {
         v->verdict = XL_VERDICT_DELAYED;
     } else if (paced && best < RANK_DELAYED) {

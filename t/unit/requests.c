@@ -269,6 +269,29 @@ static void test_too_late(void)
     world_free(w, CELLS);
 }
 
+/* Whom another limit refuses does not wait, and counts nowhere as one who did. */
+static void test_refused_by_another(void)
+{
+    static const xl_mode_e modes[] = { XL_MODE_ENFORCE, XL_MODE_DRY_RUN };
+
+    for (size_t m = 0; m < 2; m++) {
+        xl_limit_t limit = requests(10, SECOND, 5, 0), block = { .dimension = XL_DIM_BLOCK };
+        world_t *w = world_new(CELLS);
+        xl_facts_t facts = process(w, 0);
+        xl_applied_t list[2];
+
+        limit.mode = modes[m];
+        list[0] = world_limit(w, &limit, &status, 0);
+        list[1] = world_limit(w, &block, &status, 0);
+        xl_decide(list, 1, &facts, at(0));
+        xl_decide(list, 1, &facts, at(0));
+        ok(list[0].delay_ns == 100 * MS, "who comes second waits, or would");
+        ok(xl_decide(list, 2, &facts, at(0)).decision == XL_DECISION_REFUSE, "who is blocked is refused");
+        ok(!list[0].delay_ns && list[0].verdict == PASS, "and not let wait");
+        world_free(w, CELLS);
+    }
+}
+
 int main(void)
 {
     test_moments();
@@ -278,5 +301,6 @@ int main(void)
     test_speed();
     test_excused();
     test_too_late();
+    test_refused_by_another();
     return done_testing();
 }
