@@ -33,15 +33,14 @@ sub port { $_[0]{port} }
 # Runs code in a process of its own until the test ends.
 sub start {
     my ($code) = @_;
-    my $test = $$;
     my $pid = fork // croak "fork: $!";
     if ($pid) {
         push @pids, $pid;
         return $pid;
     }
-    $SIG{$_} = 'DEFAULT' for qw(TERM INT HUP);
-    # its own children go with it
-    setpgrp;
+    $SIG{$_} = 'DEFAULT' for qw(TERM INT HUP ALRM PIPE);
+    setpgrp; # its own children go with it
+    alarm 600; # and it does not outlive a test that was killed by much
     eval { $code->() };
     POSIX::_exit(0);
 }
@@ -53,8 +52,6 @@ sub accept_all {
         my $socket = $listen->accept or next;
         my $pid = fork;
         next if $pid;
-        $SIG{PIPE} = 'DEFAULT';
-        $SIG{ALRM} = 'DEFAULT';
         alarm 100;
         eval { serve($socket, $answer) };
         POSIX::_exit(0);
