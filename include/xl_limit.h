@@ -23,6 +23,12 @@ typedef enum {
     XL_DIMS
 } xl_dimension_e;
 
+/* Bytes per time: nobody is refused, all are served slower. */
+static inline bool xl_dimension_paces(xl_dimension_e dimension)
+{
+    return dimension == XL_DIM_BANDWIDTH || dimension == XL_DIM_UPLOAD;
+}
+
 typedef enum { XL_KEY_ALL, XL_KEY_SESSION, XL_KEY_CLIENT, XL_KEY_ZONE } xl_key_e;
 typedef enum { XL_EVENT_REQUESTS, XL_EVENT_REJECTED, XL_EVENT_STATUS } xl_event_e;
 typedef enum { XL_MODE_ENFORCE, XL_MODE_DRY_RUN, XL_MODE_OFF } xl_mode_e;

@@ -155,8 +155,7 @@ static void pin(xl_applied_t *a, const request_rec *r, xl_now_t now)
 
 static bool has_cell(const xl_limit_t *limit)
 {
-    return (limit->key == XL_KEY_CLIENT || limit->key == XL_KEY_ZONE) && limit->dimension != XL_DIM_BANDWIDTH
-           && limit->dimension != XL_DIM_UPLOAD;
+    return (limit->key == XL_KEY_CLIENT || limit->key == XL_KEY_ZONE) && !xl_dimension_paces(limit->dimension);
 }
 
 /* What more holds for whoever exceeds a limit and is served at a speed. In a dry

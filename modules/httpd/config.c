@@ -114,7 +114,7 @@ const xl_action_t *xl_config_action(const xl_dir_conf_t *conf, const xl_limit_t 
     static const xl_action_t paces = {.kind = XL_ACT_PASS}; /* nobody is ever refused by it */
     static const xl_action_t closes = {.kind = XL_ACT_CLOSE};
 
-    if (limit->dimension == XL_DIM_BANDWIDTH || limit->dimension == XL_DIM_UPLOAD)
+    if (xl_dimension_paces(limit->dimension))
         return &paces;
     if (limit->at_accept)
         return limit->exceeded.kind == XL_ACT_DEFAULT ? &closes : &limit->exceeded;

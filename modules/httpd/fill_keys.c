@@ -103,8 +103,7 @@ static bool belongs(const counter_t *c)
 static bool paces(const counter_t *c)
 {
     return c->part == XL_SALT_SPEED
-           || (c->part == XL_SALT_NONE
-               && (c->owner->dimension == XL_DIM_BANDWIDTH || c->owner->dimension == XL_DIM_UPLOAD));
+           || (c->part == XL_SALT_NONE && xl_dimension_paces(c->owner->dimension));
 }
 
 static void fill_usage(const counter_t *c, xl_snap_client_t *row)

@@ -76,11 +76,6 @@ static void fill_rate(xl_snap_limit_t *row, const xl_limit_t *limit)
     row->after_bytes = limit->key == XL_KEY_SESSION ? limit->after_bytes : XL_ABSENT;
 }
 
-static bool paces(xl_dimension_e dimension)
-{
-    return dimension == XL_DIM_BANDWIDTH || dimension == XL_DIM_UPLOAD;
-}
-
 /* Of all: who is there now is what is used. */
 static void fill_at_once(xl_snap_limit_t *row, const xl_limit_t *limit)
 {
@@ -111,11 +106,11 @@ static void fill_refusals(xl_snap_limit_t *row, const xl_entry_t *entry, xl_dime
 static void fill_counters(const xl_fill_t *fill, xl_snap_limit_t *row, const xl_entry_t *entry,
                           xl_dimension_e dimension)
 {
-    if (paces(dimension) || dimension == XL_DIM_CONNECTIONS)
+    if (xl_dimension_paces(dimension) || dimension == XL_DIM_CONNECTIONS)
         row->active = xl_entry_active(fill->ledger, entry);
     if (dimension != XL_DIM_QUOTA)
         row->requests = xl_fill_load(&entry->requests);
-    if (paces(dimension))
+    if (xl_dimension_paces(dimension))
         row->bytes = xl_fill_load(&entry->sent_bytes);
     else
         fill_refusals(row, entry, dimension);
@@ -144,7 +139,7 @@ static void fill_amounts(const xl_fill_t *fill, xl_snap_limit_t *row, const xl_l
 {
     if (limit->dimension == XL_DIM_QUOTA)
         fill_quota(fill, row, limit, entry);
-    else if (paces(limit->dimension))
+    else if (xl_dimension_paces(limit->dimension))
         fill_rate(row, limit);
     else
         row->allows = xl_text_allows(fill->pool, limit);
@@ -175,7 +170,7 @@ static void fill_limit(xl_fill_t *fill, const xl_registered_t *r, size_t vhost_r
         row->vhost_row = vhost_row;
     }
     fill_amounts(fill, row, limit, entry);
-    if (!paces(limit->dimension))
+    if (!xl_dimension_paces(limit->dimension))
         row->action = xl_text_action(fill->pool, xl_config_action(resolved(fill, r, s), limit));
     if (!entry)
         return;

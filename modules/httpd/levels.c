@@ -53,11 +53,6 @@ static void use_session(xl_pacing_t *p, xl_conn_t *primary, uint64_t key)
     p->level.meter = &p->session->meter;
 }
 
-static bool is_speed(const xl_limit_t *limit)
-{
-    return limit->dimension != XL_DIM_BANDWIDTH && limit->dimension != XL_DIM_UPLOAD;
-}
-
 static bool is_keyed(const xl_limit_t *limit)
 {
     return limit->key == XL_KEY_CLIENT || limit->key == XL_KEY_ZONE;
@@ -69,14 +64,14 @@ static void use_entry(xl_pacing_t *p, const xl_applied_t *applied)
     p->entry = applied->entry;
     p->usage = applied->cell ? &applied->cell->usage : &applied->entry->usage;
     p->level.shared = true;
-    p->level.meter = is_speed(p->limit) ? &p->entry->speed : &p->entry->meter;
+    p->level.meter = xl_dimension_paces(p->limit->dimension) ? &p->entry->meter : &p->entry->speed;
 }
 
 /* Which of its levels decides is the slot's affair; all take part. */
 bool xl_levels_add(xl_request_t *xr, xl_levels_t *levels, const xl_applied_t *applied)
 {
     const xl_limit_t *limit = applied->limit;
-    bool speed = is_speed(limit);
+    bool speed = !xl_dimension_paces(limit->dimension);
     xl_table_t *table = NULL;
     xl_table_key_t key = { .text = "" };
     xl_pacing_t *p;

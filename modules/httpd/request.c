@@ -220,11 +220,10 @@ static void add_levels(xl_request_t *xr)
     for (size_t i = 0; i < xr->n_applied; i++) {
         const xl_applied_t *applied = &xr->applied[i];
         xl_dimension_e dimension = applied->limit->dimension;
-        bool paces = dimension == XL_DIM_BANDWIDTH || dimension == XL_DIM_UPLOAD;
         bool speed = applied->action->kind == XL_ACT_SPEED && !applied->excused
                      && (dimension == XL_DIM_QUOTA || applied->over);
 
-        if (applied->limit->mode != XL_MODE_ENFORCE || (!paces && !speed))
+        if (applied->limit->mode != XL_MODE_ENFORCE || (!xl_dimension_paces(dimension) && !speed))
             continue;
         if (!xl_levels_add(xr, dimension == XL_DIM_UPLOAD ? &xr->up : &xr->down, applied))
             break;

@@ -245,9 +245,10 @@ static const char *option_text(apr_pool_t *p, const char *option, const char *va
 static const char *exceeded_text(apr_pool_t *p, const xl_dir_conf_t *conf, const xl_limit_t *limit)
 {
     const xl_action_t *action = conf ? xl_config_action(conf, limit) : &limit->exceeded;
-    bool paces = limit->dimension == XL_DIM_BANDWIDTH || limit->dimension == XL_DIM_UPLOAD;
 
-    return paces || action->kind == XL_ACT_DEFAULT ? "" : option_text(p, "exceeded", xl_text_action(p, action));
+    return xl_dimension_paces(limit->dimension) || action->kind == XL_ACT_DEFAULT
+               ? ""
+               : option_text(p, "exceeded", xl_text_action(p, action));
 }
 
 const char *xl_text_limit(apr_pool_t *p, const xl_dir_conf_t *conf, const xl_limit_t *limit)

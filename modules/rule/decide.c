@@ -41,11 +41,6 @@ static bool refuses(const xl_applied_t *a)
     return would_refuse(a) && a->limit->mode == XL_MODE_ENFORCE;
 }
 
-static bool paces(const xl_limit_t *limit)
-{
-    return limit->dimension == XL_DIM_BANDWIDTH || limit->dimension == XL_DIM_UPLOAD;
-}
-
 static rank_e rank_of_over(const xl_applied_t *a, bool dry)
 {
     if (a->action->kind == XL_ACT_SPEED)
@@ -61,7 +56,7 @@ static rank_e rank_of(const xl_applied_t *a)
 
     if (a->limit->mode == XL_MODE_OFF)
         return RANK_NONE;
-    if (paces(a->limit))
+    if (xl_dimension_paces(a->limit->dimension))
         return dry ? RANK_DRY_PACED : RANK_PACED;
     if (a->over && !a->excused)
         return rank_of_over(a, dry);
