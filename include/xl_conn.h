@@ -243,8 +243,10 @@ bool xl_keys_find(xl_request_t *xr, request_rec *r, const xl_limit_t *limit, con
                   xl_table_t **table, xl_table_key_t *key);
 bool xl_keys_find_client(const conn_rec *c, const xl_limit_t *limit, const xl_entry_t *entry, xl_table_t **table,
                          xl_table_key_t *key);
-/* Logs when keys of a limit find no cell any more, and when they do again. table: there is one. */
-void xl_keys_found(const xl_limit_t *limit, xl_entry_t *entry, const server_rec *s, bool table, bool found);
+/* Pins the cell of a key; NULL: there is none to be had, or no table (NULL). Logs when keys of the limit find none
+ * any more, and when they do again. */
+xl_cell_t *xl_keys_pin(const xl_limit_t *limit, xl_entry_t *entry, const server_rec *s, xl_table_t *table,
+                       const xl_table_key_t *key, uint64_t now_ns, xl_pin_t *pin);
 
 /* levels.c */
 bool xl_levels_add(xl_request_t *xr, xl_levels_t *levels, const xl_applied_t *applied); /* false: too many, logged */

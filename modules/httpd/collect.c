@@ -147,10 +147,7 @@ static void pin(xl_applied_t *a, const request_rec *r, xl_now_t now)
 {
     if (a->limit->dimension == XL_DIM_CONNECTIONS && a->table)
         return;
-    if (a->table)
-        a->pin = xl_table_pin(a->table, xl_segment_row(), &a->key, now.mono_ns / XL_NS_PER_MS);
-    a->cell = a->pin.cell == XL_NO_CELL ? NULL : xl_table_cell(a->table, a->pin.cell);
-    xl_keys_found(a->limit, a->entry, r->server, a->table, a->cell);
+    a->cell = xl_keys_pin(a->limit, a->entry, r->server, a->table, &a->key, now.mono_ns, &a->pin);
 }
 
 static bool has_cell(const xl_limit_t *limit)

@@ -4,7 +4,7 @@
  * an address, cut to the bits that tell clients apart, or the value of a zone's
  * expression, of any length; hashed with the limit under a secret of this server
  * that never stands in shared memory.
- * Never keeps a value, never pins (who counts does). Where tables live is
+ * Never keeps a value; who has a cell pinned lets it go. Where tables live is
  * keyspace.c's affair. Runs in the request's own thread; nobody locks.
  */
 #include "xl_conn.h"
@@ -215,7 +215,7 @@ static void log_full(const xl_limit_t *limit, const server_rec *s, bool table)
                      limit->key == XL_KEY_ZONE ? "entries= of its XLimitZone" : "XLimitMemory");
 }
 
-void xl_keys_found(const xl_limit_t *limit, xl_entry_t *entry, const server_rec *s, bool table, bool found)
+static void log_found(const xl_limit_t *limit, xl_entry_t *entry, const server_rec *s, bool table, bool found)
 {
     uint64_t others;
 
@@ -226,4 +226,15 @@ void xl_keys_found(const xl_limit_t *limit, xl_entry_t *entry, const server_rec 
     if (found && xl_mark_served(&entry->crowded, xl_now().mono_ns / XL_NS_PER_MS, QUIET_MS, &others))
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(238): keys of limit \"%s\" have counters of their own "
                      "again; %" APR_UINT64_T_FMT " more had none since", limit->name, (apr_uint64_t)others);
+}
+
+xl_cell_t *xl_keys_pin(const xl_limit_t *limit, xl_entry_t *entry, const server_rec *s, xl_table_t *table,
+                       const xl_table_key_t *key, uint64_t now_ns, xl_pin_t *pin)
+{
+    xl_cell_t *cell;
+
+    *pin = table ? xl_table_pin(table, xl_segment_row(), key, now_ns / XL_NS_PER_MS) : (xl_pin_t){ .cell = XL_NO_CELL };
+    cell = pin->cell == XL_NO_CELL ? NULL : xl_table_cell(table, pin->cell);
+    log_found(limit, entry, s, table, cell);
+    return cell;
 }

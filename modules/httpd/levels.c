@@ -134,15 +134,11 @@ static uint32_t sharers_of(const xl_pacing_t *p)
  * the limit's own meter: stricter, never unlimited. */
 static void pin(const xl_request_t *xr, xl_pacing_t *p, uint64_t now_ns)
 {
-    p->pin.cell = XL_NO_CELL;
-    if (p->table)
-        p->pin = xl_table_pin(p->table, xl_segment_row(), &p->key, now_ns / XL_NS_PER_MS);
-    p->cell = p->pin.cell == XL_NO_CELL ? NULL : xl_table_cell(p->table, p->pin.cell);
+    p->cell = xl_keys_pin(p->limit, p->entry, xr->r->server, p->table, &p->key, now_ns, &p->pin);
     if (p->cell) {
         p->level.meter = &p->cell->meter;
         atomic_fetch_add_explicit(&p->cell->requests, 1, memory_order_relaxed);
     }
-    xl_keys_found(p->limit, p->entry, xr->r->server, p->table, p->cell);
 }
 
 /* Of two that wake a level up at once, both may: it raises the same floor. */
