@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #define XL_MARK_NEVER (UINT64_MAX >> 1)
+#define XL_MARK_MINUTE_MS UINT64_C(60000)
 
 static inline uint64_t xl_mark_moment_ms(uint64_t mark)
 {
@@ -37,6 +38,10 @@ bool xl_mark_refused(_Atomic uint64_t *mark, uint64_t now_ms, uint64_t quiet_ms,
 /* Notes that somebody was served. true: that ended what was so, since its moment
  * is at least quiet_ms ago; *others is how many nobody was told of. */
 bool xl_mark_served(_Atomic uint64_t *mark, uint64_t now_ms, uint64_t quiet_ms, uint64_t *others);
+
+/* For what is said once a minute, however long it lasts: true for one of those
+ * who ask, and not again for a minute. The word is the moment, 0: not yet said. */
+bool xl_mark_minute(_Atomic uint64_t *said_ms, uint64_t now_ms);
 
 /* Locks out. true: by this call, false: it was locked already and goes on as it was. */
 bool xl_mark_lock(_Atomic uint64_t *mark, uint64_t now_ms, uint64_t until_ms);

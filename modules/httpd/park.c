@@ -25,7 +25,6 @@
 APLOG_USE_MODULE(xlimit);
 
 #define XL_PARK_MOST_NS (10 * XL_NS_PER_S)
-#define XL_TIMER_COMPLAINT_S 60
 
 bool xl_park_possible(const conn_rec *c)
 {
@@ -45,11 +44,9 @@ bool xl_park_possible(const conn_rec *c)
 
 static void complain(xl_conn_t *conn, int error)
 {
-    static _Atomic int64_t last_s;
-    int64_t now_s = apr_time_sec(apr_time_now());
-    int64_t before_s = last_s;
+    static _Atomic uint64_t said_ms;
 
-    if (now_s - before_s < XL_TIMER_COMPLAINT_S || !atomic_compare_exchange_strong(&last_s, &before_s, now_s))
+    if (!xl_mark_minute(&said_ms, xl_now().mono_ns / XL_NS_PER_MS))
         return;
     ap_log_cerror(APLOG_MARK, APLOG_WARNING, error, conn->c,
                   "xlimit(301): no timer for a paced response or a request that waits, it holds its thread instead; "

@@ -28,7 +28,6 @@
 APLOG_USE_MODULE(xlimit);
 
 #define RETAINED_KEY "mod_xlimit-segment-2" /* of the layout of xl_segment_t */
-#define QUIET_MS 60000 /* between two equal complaints at run time */
 
 static xl_segment_t *segment;
 static uint32_t own_row = XL_NO_ROW;
@@ -336,14 +335,6 @@ const char *xl_segment_path(void)
     return segment && segment->path ? segment->path : "none";
 }
 
-static bool may_complain(void)
-{
-    static _Atomic int64_t last_ms = -QUIET_MS;
-    int64_t now_ms = (int64_t)(xl_now().mono_ns / XL_NS_PER_MS), last = atomic_load(&last_ms);
-
-    return now_ms - last >= QUIET_MS && atomic_compare_exchange_strong(&last_ms, &last, now_ms);
-}
-
 /* So that a counter in use is not the one that is reused next. */
 static void mark_as_used(xl_entry_t *entry)
 {
@@ -356,6 +347,7 @@ static void mark_as_used(xl_entry_t *entry)
 
 static xl_entry_t *attach_at_run_time(const xl_limit_t *limit, const char *vhost, const server_rec *s)
 {
+    static _Atomic uint64_t said_ms;
     uint32_t index = XL_NO_ENTRY;
     apr_status_t rv = apr_global_mutex_lock(segment->mutex);
 
@@ -364,7 +356,7 @@ static xl_entry_t *attach_at_run_time(const xl_limit_t *limit, const char *vhost
                                  segment->generation, oldest_live());
         apr_global_mutex_unlock(segment->mutex);
     }
-    if (index == XL_NO_ENTRY && may_complain())
+    if (index == XL_NO_ENTRY && xl_mark_minute(&said_ms, xl_now().mono_ns / XL_NS_PER_MS))
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "xlimit(208): no counter for limit \"%s\" on line %d of %s, which "
                      "therefore does not apply: %s has room for %u; raise XLimitMemory", limit->name, limit->line,
                      limit->file, segment->path, segment->ledger.capacity);

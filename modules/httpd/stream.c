@@ -23,7 +23,6 @@ APLOG_USE_MODULE(xlimit);
 
 #define LONG_NS (2 * XL_NS_PER_S)
 #define UNTOLD_BYTES 1000000
-#define QUIET_S 60
 #define RETRY_AFTER "10"
 
 static ap_filter_rec_t *stream_handle;
@@ -70,10 +69,9 @@ void xl_stream_end(xl_request_t *xr)
 
 static void complain(const request_rec *r)
 {
-    static _Atomic int64_t last_s;
-    int64_t now_s = apr_time_sec(apr_time_now()), before_s = last_s;
+    static _Atomic uint64_t said_ms;
 
-    if (now_s - before_s < QUIET_S || !atomic_compare_exchange_strong(&last_s, &before_s, now_s))
+    if (!xl_mark_minute(&said_ms, xl_now().mono_ns / XL_NS_PER_MS))
         return;
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
                   "xlimit(303): %u paced HTTP/2 responses wait in this child's workers, half of all; further long ones "

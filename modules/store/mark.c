@@ -44,6 +44,14 @@ bool xl_mark_served(_Atomic uint64_t *mark, uint64_t now_ms, uint64_t quiet_ms, 
     return true;
 }
 
+bool xl_mark_minute(_Atomic uint64_t *said_ms, uint64_t now_ms)
+{
+    uint64_t was = atomic_load_explicit(said_ms, memory_order_relaxed);
+
+    return (!was || now_ms >= was + XL_MARK_MINUTE_MS)
+           && atomic_compare_exchange_strong(said_ms, &was, now_ms ? now_ms : 1);
+}
+
 bool xl_mark_lock(_Atomic uint64_t *mark, uint64_t now_ms, uint64_t until_ms)
 {
     uint64_t was = atomic_load(mark);

@@ -53,6 +53,20 @@ static void test_many(void)
     is_u64(xl_mark_moment_ms(mark), (UINT64_C(1) << 44) - 1, "for as long as can be said");
 }
 
+/* Again and again: the same line, not more than once a minute, and not less. */
+static void test_minute(void)
+{
+    static const struct {
+        uint64_t ms;
+        bool said;
+    } t[] = { { 0, true }, { 1, false }, { 60000, false }, { 60001, true }, { 60002, false }, { 5, false },
+              { 120000, false }, { 120001, true }, { 999999, true } };
+    _Atomic uint64_t said_ms = 0;
+
+    for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++)
+        is_u64(xl_mark_minute(&said_ms, t[i].ms), t[i].said, "once a minute");
+}
+
 int main(void)
 {
     PLAY("a key that comes and goes", QUIET, { SERVED, 1, false, 0, 0 }, { REFUSED, 1, true, 0, 0 },
@@ -70,5 +84,6 @@ int main(void)
          { REFUSED, 3000, false, 0, 3000 }, { REFUSED, 5999, false, 0, 1 }, { SERVED, 5999, false, 0, 1 },
          { SERVED, 6000, true, 2, 0 }, { LOCKED, 6000, true, 0, 5000 }, { LOCKED, 11000, true, 0, 5000 });
     test_many();
+    test_minute();
     return done_testing();
 }
