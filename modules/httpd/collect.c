@@ -17,7 +17,6 @@
 APLOG_USE_MODULE(xlimit);
 
 #define COST_MOST UINT64_C(1000000000)
-#define QUIET_MS 60000
 
 xl_facts_t xl_facts_here(void)
 {
@@ -37,15 +36,14 @@ typedef struct {
 
 static bool holds(request_rec *r, const when_t *when)
 {
-    static _Atomic uint64_t complained;
+    static _Atomic uint64_t said_ms;
     const char *error = NULL;
-    uint64_t others;
     int result;
 
     if (!when->expr)
         return true;
     result = ap_expr_exec(r, when->expr, &error);
-    if (result < 0 && xl_mark_refused(&complained, xl_now().mono_ns / XL_NS_PER_MS, QUIET_MS, &others))
+    if (result < 0 && xl_mark_minute(&said_ms, xl_now().mono_ns / XL_NS_PER_MS))
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "xlimit(501): when=\"%.128s\" (%s:%d) cannot be evaluated: %s; the "
                       "request is limited, and this is said once a minute", when->text, when->file, when->line,
                       error);
@@ -97,12 +95,12 @@ static bool is_exempt(request_rec *r, const xl_dir_conf_t *conf)
 /* A whole number; what is none is 1, and is said once a minute. */
 static uint64_t number_of(const request_rec *r, const char *text, const char *what)
 {
-    static _Atomic uint64_t complained;
-    uint64_t number = 0, others;
+    static _Atomic uint64_t said_ms;
+    uint64_t number = 0;
 
     if (text && (!strcmp(text, "0") || !xl_units_number(text, COST_MOST, &number)))
         return number;
-    if (xl_mark_refused(&complained, xl_now().mono_ns / XL_NS_PER_MS, QUIET_MS, &others))
+    if (xl_mark_minute(&said_ms, xl_now().mono_ns / XL_NS_PER_MS))
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "xlimit(503): %s came to \"%.64s\", right would be a whole number of "
                       "at most 1000000000; it counts as 1, and this is said once a minute", what, text ? text : "");
     return 1;

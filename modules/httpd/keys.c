@@ -97,9 +97,7 @@ typedef struct {
 
 static void log_failure(const request_rec *r, const xl_keyzone_t *zone, const char *error)
 {
-    uint64_t others;
-
-    if (xl_mark_refused(xl_keyspace_failures(zone->index), xl_now().mono_ns / XL_NS_PER_MS, QUIET_MS, &others))
+    if (xl_mark_minute(xl_keyspace_failures(zone->index), xl_now().mono_ns / XL_NS_PER_MS))
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
                       "xlimit(502): the key of XLimitZone %s (%s:%d) cannot be evaluated: %s; such requests have no key "
                       "there and are not limited by it; this is said once a minute", zone->name, zone->file, zone->line,
