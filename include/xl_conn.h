@@ -274,6 +274,18 @@ void xl_upload_begin(xl_request_t *xr, request_rec *r); /* its levels are there:
 void xl_upload_refuse(request_rec *r);  /* before its head goes out: a large body is not read on */
 int xl_upload_handler(request_rec *r);  /* handler, after all but core's, which throws bodies away */
 
+/* A place of which a process has only so many; given back by subtracting one. */
+static inline bool xl_place_take(_Atomic uint32_t *taken, uint32_t most)
+{
+    uint32_t now = atomic_load(taken);
+
+    do {
+        if (now >= most)
+            return false;
+    } while (!atomic_compare_exchange_weak(taken, &now, now + 1));
+    return true;
+}
+
 /* stream.c: how many HTTP/2 workers may sleep for paced responses */
 void xl_stream_startup(void); /* post_config */
 void xl_stream_register(void);

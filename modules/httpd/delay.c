@@ -63,22 +63,11 @@ static uint32_t most_sleepers(void)
     return part ? part : 1;
 }
 
-static bool take_one(_Atomic uint32_t *count, uint32_t most)
-{
-    uint32_t now = atomic_load(count);
-
-    do {
-        if (now >= most)
-            return false;
-    } while (!atomic_compare_exchange_weak(count, &now, now + 1));
-    return true;
-}
-
 static bool take_place(bool sleeps)
 {
-    if (!take_one(&waiting, xl_delay_most()))
+    if (!xl_place_take(&waiting, xl_delay_most()))
         return false;
-    if (!sleeps || take_one(&sleeping, most_sleepers()))
+    if (!sleeps || xl_place_take(&sleeping, most_sleepers()))
         return true;
     atomic_fetch_sub(&waiting, 1);
     return false;

@@ -49,17 +49,6 @@ void xl_stream_startup(void)
     places = most > 1 ? (uint32_t)most / 2 : 1;
 }
 
-static bool take_place(void)
-{
-    uint32_t now = atomic_load(&taken);
-
-    do {
-        if (now >= places)
-            return false;
-    } while (!atomic_compare_exchange_weak(&taken, &now, now + 1));
-    return true;
-}
-
 void xl_stream_end(xl_request_t *xr)
 {
     if (xr->place)
@@ -119,7 +108,7 @@ static apr_status_t stream_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         return ap_pass_brigade(here.next, bb);
     if (xl_levels_time_ns(&xr->down, length_of(here.r, bb)) < LONG_NS)
         return ap_pass_brigade(here.next, bb);
-    xr->place = take_place();
+    xr->place = xl_place_take(&taken, places);
     return xr->place ? ap_pass_brigade(here.next, bb) : refuse(&here, bb, xr);
 }
 
