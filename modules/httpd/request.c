@@ -173,13 +173,18 @@ static void count_decision(xl_request_t *xr)
     }
 }
 
-/* Counted as served so far. */
+/* What was counted as something else was rejected after all. */
+static void count_as_rejected(xl_entry_t *entry, int counted)
+{
+    if (!entry)
+        return;
+    atomic_fetch_sub(&entry->verdicts[counted], 1);
+    atomic_fetch_add(&entry->verdicts[XL_VERDICT_REJECTED], 1);
+}
+
 void xl_request_refused_late(xl_request_t *xr, request_rec *r)
 {
-    if (xr->scope) {
-        atomic_fetch_sub(&xr->scope->verdicts[xr->verdict.verdict], 1);
-        atomic_fetch_add(&xr->scope->verdicts[XL_VERDICT_REJECTED], 1);
-    }
+    count_as_rejected(xr->scope, xr->verdict.verdict);
     xr->verdict.verdict = XL_VERDICT_REJECTED;
     xl_respond_environment(xr, r);
 }
@@ -297,14 +302,8 @@ static void refuse_to_wait(xl_request_t *xr)
             by = &xr->applied[i];
             xr->verdict.by = i;
         }
-    if (by->entry) {
-        atomic_fetch_sub(&by->entry->verdicts[XL_VERDICT_DELAYED], 1);
-        atomic_fetch_add(&by->entry->verdicts[XL_VERDICT_REJECTED], 1);
-    }
-    if (xr->scope) {
-        atomic_fetch_sub(&xr->scope->verdicts[xr->verdict.verdict], 1);
-        atomic_fetch_add(&xr->scope->verdicts[XL_VERDICT_REJECTED], 1);
-    }
+    count_as_rejected(by->entry, XL_VERDICT_DELAYED);
+    count_as_rejected(xr->scope, xr->verdict.verdict);
     xr->by = by->limit;
     xr->verdict.decision = XL_DECISION_REFUSE;
     xr->verdict.verdict = XL_VERDICT_REJECTED;
