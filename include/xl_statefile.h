@@ -57,6 +57,9 @@ bool xl_statefile_blank(const xl_statefile_t *file);
  * it. NULL or the reason; *name is its new name. */
 const char *xl_statefile_set_aside(xl_statefile_t *file, apr_pool_t *p, const char **name);
 
+/* "what: why" as a reason, or what alone for an errno of 0. */
+const char *xl_statefile_fault(apr_pool_t *p, const char *what, int error);
+
 const char *xl_statefile_rename_aside(const char *path, apr_pool_t *p, const char **name);
 
 /* Opens what is a regular file of one link and ours, and follows no symbolic

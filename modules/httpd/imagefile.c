@@ -23,13 +23,6 @@
 
 #define SUFFIX ".snapshot"
 
-static const char *fault_text(apr_pool_t *p, const char *what, int error)
-{
-    char text[128];
-
-    return error ? apr_psprintf(p, "%s: %s", what, apr_strerror(error, text, sizeof(text))) : what;
-}
-
 const char *xl_imagefile_path(apr_pool_t *p, const char *state_path)
 {
     return apr_pstrcat(p, state_path, SUFFIX, NULL);
@@ -97,7 +90,7 @@ static void load_newest(xl_copy_t *copy, int fd, const xl_image_head_t head[XL_I
         copy->head = head[copy->slot];
         copy->body = apr_palloc(p, (size_t)copy->head.length + 1);
         error = read_at(fd, copy->body, (size_t)copy->head.length, copy->head.body_at);
-        copy->reason = error ? fault_text(p, "cannot be read", error) : xl_image_check_body(&copy->head, copy->body);
+        copy->reason = error ? xl_statefile_fault(p, "cannot be read", error) : xl_image_check_body(&copy->head, copy->body);
         if (!copy->reason) {
             copy->state = XL_COPY_GOOD;
             return;
@@ -115,7 +108,7 @@ static void load_open(xl_copy_t *copy, int fd, uint64_t file_bytes, apr_pool_t *
 
     if (error) {
         copy->state = XL_COPY_UNUSABLE;
-        copy->reason = fault_text(p, "cannot be read", error);
+        copy->reason = xl_statefile_fault(p, "cannot be read", error);
         return;
     }
     copy->state = XL_COPY_SPOILT;
@@ -205,14 +198,14 @@ const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_ledger
     struct stat st;
 
     if (unlink(path) && errno != ENOENT) /* what an earlier attempt left is incomplete */
-        return fault_text(p, path, errno);
+        return xl_statefile_fault(p, path, errno);
     reason = xl_statefile_open_safely(path, O_RDWR | O_CREAT | O_EXCL, &next.fd, &st, p);
     if (reason)
         return apr_psprintf(p, "%s %s", path, reason);
     if (xl_imagefile_write(&next, ledger, &unfinished, wall_ms, &fault) == XL_WRITE_FAILED)
-        reason = apr_psprintf(p, "%s %s", path, fault_text(p, fault.what, fault.error));
+        reason = apr_psprintf(p, "%s %s", path, xl_statefile_fault(p, fault.what, fault.error));
     else if (rename(path, file->path))
-        reason = fault_text(p, apr_pstrcat(p, "cannot be replaced by ", path, NULL), errno);
+        reason = xl_statefile_fault(p, apr_pstrcat(p, "cannot be replaced by ", path, NULL), errno);
     if (reason) {
         close(next.fd);
         unlink(path);

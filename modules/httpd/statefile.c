@@ -26,11 +26,11 @@
 
 #define OPEN_ATTEMPTS 3
 
-static const char *fault(apr_pool_t *p, const char *what, int error)
+const char *xl_statefile_fault(apr_pool_t *p, const char *what, int error)
 {
     char text[128];
 
-    return apr_psprintf(p, "%s: %s", what, apr_strerror(error, text, sizeof(text)));
+    return error ? apr_psprintf(p, "%s: %s", what, apr_strerror(error, text, sizeof(text))) : what;
 }
 
 static xl_statefile_t nothing_open(const char *path)
@@ -72,9 +72,9 @@ static const char *lock_shared(xl_statefile_t *file, apr_pool_t *p)
 {
     file->orphans = flock(file->share_fd, LOCK_EX | LOCK_NB) != 0;
     if (file->orphans && errno != EWOULDBLOCK)
-        return fault(p, "cannot be locked", errno);
+        return xl_statefile_fault(p, "cannot be locked", errno);
     if (flock(file->share_fd, LOCK_SH | LOCK_NB))
-        return fault(p, "cannot be locked", errno);
+        return xl_statefile_fault(p, "cannot be locked", errno);
     return NULL;
 }
 
@@ -96,8 +96,8 @@ const char *xl_statefile_open_safely(const char *path, int flags, int *fd, struc
 
     *fd = open(path, O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags, 0600);
     if (*fd < 0)
-        return errno == ELOOP ? "is a symbolic link" : fault(p, "cannot be opened", errno);
-    reason = fstat(*fd, st) ? fault(p, "cannot be looked at", errno) : check_kind(st, p);
+        return errno == ELOOP ? "is a symbolic link" : xl_statefile_fault(p, "cannot be opened", errno);
+    reason = fstat(*fd, st) ? xl_statefile_fault(p, "cannot be looked at", errno) : check_kind(st, p);
     if (reason) {
         close(*fd);
         *fd = -1;
@@ -114,7 +114,7 @@ static const char *open_both(xl_statefile_t *file, int flags, struct stat *st, a
         return reason;
     file->share_fd = open(file->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (file->share_fd < 0 || fstat(file->share_fd, &shared))
-        return fault(p, "cannot be opened", errno);
+        return xl_statefile_fault(p, "cannot be opened", errno);
     return shared.st_ino == st->st_ino && shared.st_dev == st->st_dev ? NULL : "is being replaced";
 }
 
@@ -174,7 +174,7 @@ xl_state_e xl_statefile_look(const char *path, void *head, size_t head_size, apr
         *reason = apr_psprintf(p, "is in use by another running server, process %ld", (long)lock.l_pid);
         state = XL_STATE_HELD;
     } else if (pread(fd, head, head_size, 0) < 0) {
-        *reason = fault(p, "cannot be read", errno);
+        *reason = xl_statefile_fault(p, "cannot be read", errno);
         state = XL_STATE_UNUSABLE;
     }
     close(fd);
@@ -186,7 +186,7 @@ const char *xl_statefile_open_unnamed(xl_statefile_t *file, apr_pool_t *p)
 {
     *file = nothing_open(NULL);
     file->fd = memfd_create("xlimit", MFD_CLOEXEC);
-    return file->fd < 0 ? fault(p, "no memory file", errno) : NULL;
+    return file->fd < 0 ? xl_statefile_fault(p, "no memory file", errno) : NULL;
 }
 #else
 const char *xl_statefile_open_unnamed(xl_statefile_t *file, apr_pool_t *p)
@@ -201,7 +201,7 @@ const char *xl_statefile_open_unnamed(xl_statefile_t *file, apr_pool_t *p)
     name = apr_pstrcat(p, folder, "/xlimit.XXXXXX", NULL);
     fd = mkstemp(name);
     if (fd < 0)
-        return fault(p, name, errno);
+        return xl_statefile_fault(p, name, errno);
     unlink(name);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     file->fd = fd;
@@ -238,16 +238,16 @@ const char *xl_statefile_map(xl_statefile_t *file, size_t least, apr_pool_t *p)
     int error;
 
     if (fstat(file->fd, &st))
-        return fault(p, "cannot be looked at", errno);
+        return xl_statefile_fault(p, "cannot be looked at", errno);
     size = (size_t)st.st_size > least ? (size_t)st.st_size : least;
     if (!size)
         return "is empty";
     error = xl_statefile_reserve(file->fd, st.st_size, size);
     if (error)
-        return fault(p, apr_psprintf(p, "no room for %" APR_SIZE_T_FMT " bytes", size), error);
+        return xl_statefile_fault(p, apr_psprintf(p, "no room for %" APR_SIZE_T_FMT " bytes", size), error);
     base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
     if (base == MAP_FAILED)
-        return fault(p, apr_psprintf(p, "%" APR_SIZE_T_FMT " bytes cannot be mapped", size), errno);
+        return xl_statefile_fault(p, apr_psprintf(p, "%" APR_SIZE_T_FMT " bytes cannot be mapped", size), errno);
     file->base = base;
     file->size = size;
     return NULL;
@@ -265,7 +265,7 @@ const char *xl_statefile_rename_aside(const char *path, apr_pool_t *p, const cha
     apr_time_exp_gmt(&utc, apr_time_now());
     *name = apr_psprintf(p, "%s.corrupt-%04d%02d%02dT%02d%02d%02dZ-%ld", path, utc.tm_year + 1900, utc.tm_mon + 1,
                          utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, (long)getpid());
-    return rename(path, *name) ? fault(p, apr_pstrcat(p, "cannot be renamed to ", *name, NULL), errno) : NULL;
+    return rename(path, *name) ? xl_statefile_fault(p, apr_pstrcat(p, "cannot be renamed to ", *name, NULL), errno) : NULL;
 }
 
 const char *xl_statefile_set_aside(xl_statefile_t *file, apr_pool_t *p, const char **name)
@@ -284,7 +284,7 @@ const char *xl_statefile_keep(const xl_statefile_t *file, const char *suffix, ap
     const char *name = apr_pstrcat(p, file->path, suffix, NULL);
 
     if ((unlink(name) && errno != ENOENT) || link(file->path, name))
-        return fault(p, apr_pstrcat(p, "cannot be kept as ", name, NULL), errno);
+        return xl_statefile_fault(p, apr_pstrcat(p, "cannot be kept as ", name, NULL), errno);
     return NULL;
 }
 
@@ -295,7 +295,7 @@ const char *xl_statefile_begin_successor(xl_statefile_t *next, const xl_statefil
     bool again;
 
     if (unlink(path) && errno != ENOENT)
-        return fault(p, path, errno);
+        return xl_statefile_fault(p, path, errno);
     *next = nothing_open(path);
     if (open_once(next, O_CREAT | O_EXCL, p, &reason, &again) != XL_STATE_READY ||
         (reason = xl_statefile_map(next, size, p))) {
@@ -308,7 +308,7 @@ const char *xl_statefile_begin_successor(xl_statefile_t *next, const xl_statefil
 const char *xl_statefile_succeed(xl_statefile_t *file, xl_statefile_t *next, apr_pool_t *p)
 {
     if (msync(next->base, next->size, MS_SYNC) || fsync(next->fd) || rename(next->path, file->path)) {
-        const char *reason = fault(p, apr_pstrcat(p, "cannot be replaced by ", next->path, NULL), errno);
+        const char *reason = xl_statefile_fault(p, apr_pstrcat(p, "cannot be replaced by ", next->path, NULL), errno);
 
         munmap(next->base, next->size);
         xl_statefile_close(next);
