@@ -12,20 +12,12 @@ use lib "$Bin/lib";
 use JSON::PP ();
 use Test::More;
 use XL::Client qw(fetch);
-use XL::Recipes qw(recipes served passes_lines logged statuses as);
+use XL::Recipes qw(recipes drive driven served passes_lines logged statuses as);
 use XL::Server;
 use XL::Status qw(limit);
 use XL::System qw(project slurp);
 
 my @site = (host => 'www.example.org');
-my %driven;
-
-sub drive {
-    my ($name, $code) = @_;
-    $driven{$name} = 1;
-    subtest $name => $code;
-    return;
-}
 
 sub location { my ($s, $path, %option) = @_; return fetch($s->port, $path, @site, %option)->{headers}{location} // '' }
 
@@ -170,7 +162,7 @@ drive 'bfe-trust-clientip' => sub {
     is($lines[3], '203.0.113.1 127.0.0.1 trusted=1 PASSED', '... but where there is one');
 };
 
-is_deeply([sort keys %driven], [grep { /^bfe-/ } recipes()], 'every recipe is driven');
+is_deeply([driven()], [grep { /^bfe-/ } recipes()], 'every recipe is driven');
 
 # ---- lines of others ---------------------------------------------------------
 

@@ -21,14 +21,27 @@ use Carp qw(croak);
 use Exporter qw(import);
 use File::Basename qw(basename);
 
+use Test::More;
 use XL::Client qw(fetch_many);
 use XL::Server;
 use XL::Status qw(status_conf);
 use XL::System qw(httpd module_dir project slurp spew);
 
-our @EXPORT_OK = qw(recipes served passes_alone passes_lines logged statuses together counted as);
+our @EXPORT_OK = qw(recipes drive driven served passes_alone passes_lines logged statuses together counted as);
 
 sub recipes { map { basename($_, '.conf') } sort glob project() . '/conf/recipes/*.conf' }
+
+# A subtest for a recipe; driven() are those of this test that have had one.
+my %driven;
+
+sub drive {
+    my ($name, $code) = @_;
+    $driven{$name} = 1;
+    subtest($name => $code);
+    return;
+}
+
+sub driven { sort keys %driven }
 
 sub text_of { slurp(project() . "/conf/recipes/$_[0].conf") }
 
