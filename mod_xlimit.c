@@ -67,6 +67,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     xl_segment_child(pchild, s);
     xl_keyspace_child(pchild, s);
     xl_networks_child(pchild, s);
+    xl_timers_child(s);
     xl_flush_child(pchild);
 }
 

@@ -22,6 +22,7 @@
 #include "xl_table.h"
 
 #include "apr_buckets.h"
+#include "apr_skiplist.h"
 #include "httpd.h"
 #include "util_filter.h"
 
@@ -71,6 +72,9 @@ struct xl_conn_t {
     bool probed;         /* has sent FIN, and was sent a little since to see whether it is still there */
     bool unsent_limited; /* TCP_NOTSENT_LOWAT is set for the response */
     uint64_t park_until_ns;  /* 0: no wish to be parked */
+    uint64_t due_ns, late_ns; /* while parked: when it is woken up, when at the latest */
+    apr_skiplistnode *in_line; /* while parked (timers.c); guarded by its mutex like woken */
+    bool woken;                /* when it is due */
 };
 
 /* One level: of a response, or of a request's body. Its meter is the
@@ -332,6 +336,12 @@ void xl_park_resume(conn_rec *c, request_rec *r);
 int xl_park_close(conn_rec *c);         /* pre_close_connection */
 void xl_park_leave(xl_conn_t *conn);    /* puts the socket back; harmless when it is there */
 int xl_park_fd(const xl_conn_t *conn);  /* the socket's descriptor, wherever it is kept */
+void xl_park_set_timer(const xl_conn_t *conn, uint64_t at_ns);
+
+/* timers.c: how many of the parked ones are woken up at once */
+void xl_timers_child(const server_rec *main_server);
+void xl_timers_add(xl_conn_t *conn);    /* it has been parked until due_ns; sets its timer */
+void xl_timers_remove(xl_conn_t *conn); /* it is parked no longer */
 
 /* spool.c */
 apr_status_t xl_spool_held(xl_conn_t *conn); /* what is held in memory -> file; APR_ENOSPC: over XLimitSpool */

@@ -20,11 +20,29 @@ use XL::Ledger qw(ledger);
 use XL::Paced;
 use XL::Server;
 use XL::Status qw(status_conf vhost);
-use XL::System qw(allow_files);
+use XL::System qw(allow_files slurp);
 
 use constant { MANY => 800, RATE => 16e3, SHARED => 5e6, FILES => 120 };
 
 allow_files(4096) or plan skip_all => 'more than 4096 open files are not allowed here';
+
+# Connections that the MPM of the child polls by a timer; and how many of these
+# timers are to expire when their response is due, or have: the others would
+# later, by a third of Timeout or ten seconds. The child stands still meanwhile.
+sub parked {
+    my ($pid) = @_;
+    my (%polled, %due);
+    kill STOP => $pid;
+    for my $path (glob "/proc/$pid/fdinfo/*") {
+        my $text = slurp($path);
+        $polled{$1} = 1 while $text =~ /^tfd:\s*(\d+)/mg;
+        next if $text !~ /^ticks: (\d+)\n.*^it_value: \((\d+),/ms;
+        $due{ $path =~ s{.*/}{}r } = $1 || $2 < 5 ? 1 : 0;
+    }
+    kill CONT => $pid;
+    my @timers = grep { exists $due{$_} } keys %polled;
+    return (scalar @timers, sum(0, @due{@timers}));
+}
 
 sub active { vhost($_[0])->{active} }
 sub idle { my ($s) = @_; return $s->wait_for(sub { !active($s) }, 3) }
@@ -46,9 +64,13 @@ CONF
 
     my @list = map { { port => $s->port, path => '/paced/' . ($_ % 2 ? 'mmap' : 'sendfile') . '/file', keep => 1,
         at => $_ / MANY } } 1 .. MANY;
-    my ($ready, $active) = ($s->count_ready);
+    my ($ready, $active, $parked, $due) = ($s->count_ready);
     my ($got, $probes) = fetch_many(\@list, until => 15, probe => { every => 0.1, port => $s->port, path => '/probe' },
-        events => [[2.5, sub { $active = active($s) }], [3, sub { kill USR1 => $s->pid }]]);
+        events => [[2.2, sub { ($parked, $due) = parked($old) }], [2.5, sub { $active = active($s) }],
+            [3, sub { kill USR1 => $s->pid }]]);
+    cmp_ok($parked, '>', 0.9 * MANY, "$parked are parked");
+    # more ready ones than threads overrun the queue of httpd's child that ends gracefully
+    ok($due > 0 && $due <= 12, "... of which $due are woken up when they are due, for 25 threads");
     cmp_ok($active, '>=', MANY, "$active at once in one child of 25 threads");
     is($s->count_ready, $ready + 1, 'a graceful restart in the middle');
     whole_ok(MANY . ' downloads', $got, $text);

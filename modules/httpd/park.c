@@ -65,9 +65,9 @@ bool xl_park_prepare(xl_conn_t *conn)
     return true;
 }
 
-/* The MPM closes a connection that shows no sign of life for Timeout; a park
- * is no sign of death, so it is cut well below that. */
-static uint64_t park_end(const xl_conn_t *conn, uint64_t now_ns)
+/* The MPM closes a connection that shows no sign of life for Timeout; a park is
+ * no sign of death, so it is cut well below that, even where it ends late. */
+static uint64_t most_ns(const xl_conn_t *conn)
 {
     apr_interval_time_t timeout = ap_server_conf->timeout;
     uint64_t most;
@@ -79,27 +79,31 @@ static uint64_t park_end(const xl_conn_t *conn, uint64_t now_ns)
     if (conn->waiting && conn->waiting->r->server->timeout < timeout)
         timeout = conn->waiting->r->server->timeout;
     most = (uint64_t)timeout * 1000 / 3;
-    if (most > XL_PARK_MOST_NS)
-        most = XL_PARK_MOST_NS;
-    return conn->park_until_ns > now_ns + most ? now_ns + most : conn->park_until_ns;
+    return most < XL_PARK_MOST_NS ? most : XL_PARK_MOST_NS;
+}
+
+void xl_park_set_timer(const xl_conn_t *conn, uint64_t at_ns)
+{
+    struct itimerspec when = { { 0, 0 }, { (time_t)(at_ns / XL_NS_PER_S), (long)(at_ns % XL_NS_PER_S) } };
+
+    timerfd_settime(conn->timer_fd, TFD_TIMER_ABSTIME, &when, NULL); /* cannot fail, but for what is no timer */
 }
 
 void xl_park_suspend(conn_rec *c, request_rec *r)
 {
     xl_conn_t *conn = xl_conn_of(c);
-    uint64_t end;
-    struct itimerspec when = { { 0, 0 }, { 0, 0 } };
+    uint64_t now_ns, most;
     apr_os_sock_t fd;
 
     (void)r;
     if (!conn || !conn->park_until_ns || conn->socket_fd >= 0)
         return;
-    end = park_end(conn, xl_now().mono_ns);
+    now_ns = xl_now().mono_ns;
+    most = most_ns(conn);
+    conn->due_ns = conn->park_until_ns > now_ns + most ? now_ns + most : conn->park_until_ns;
+    conn->late_ns = conn->due_ns + most;
     conn->park_until_ns = 0;
-    when.it_value.tv_sec = (time_t)(end / XL_NS_PER_S);
-    when.it_value.tv_nsec = (long)(end % XL_NS_PER_S);
-    if (apr_os_sock_get(&fd, conn->socket) != APR_SUCCESS
-        || timerfd_settime(conn->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) != 0) {
+    if (apr_os_sock_get(&fd, conn->socket) != APR_SUCCESS) {
         c->cs->sense = CONN_SENSE_WANT_WRITE; /* comes back at once and tries again */
         return;
     }
@@ -107,6 +111,7 @@ void xl_park_suspend(conn_rec *c, request_rec *r)
     fd = conn->timer_fd;
     apr_os_sock_put(&conn->socket, &fd, c->pool);
     c->cs->sense = CONN_SENSE_WANT_READ;
+    xl_timers_add(conn);
 }
 
 void xl_park_leave(xl_conn_t *conn)
@@ -115,6 +120,7 @@ void xl_park_leave(xl_conn_t *conn)
 
     if (conn->socket_fd < 0)
         return;
+    xl_timers_remove(conn);
     if (apr_os_sock_get(&fd, conn->socket) == APR_SUCCESS && fd == conn->timer_fd) {
         fd = conn->socket_fd;
         apr_os_sock_put(&conn->socket, &fd, conn->c->pool);
@@ -132,6 +138,12 @@ bool xl_park_prepare(xl_conn_t *conn)
 {
     (void)conn;
     return false;
+}
+
+void xl_park_set_timer(const xl_conn_t *conn, uint64_t at_ns)
+{
+    (void)conn;
+    (void)at_ns;
 }
 
 void xl_park_suspend(conn_rec *c, request_rec *r)
