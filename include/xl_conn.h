@@ -159,6 +159,7 @@ xl_request_t *xl_request_writing(xl_conn_t *conn); /* whose bytes pass now; made
 void xl_request_switching(xl_request_t *xr); /* its answer is a 101 */
 void xl_request_sent(xl_request_t *xr, uint64_t bytes);
 void xl_request_unsent(xl_request_t *xr, uint64_t bytes); /* of those, they did not leave after all */
+void xl_request_end(xl_request_t *xr); /* settles it now, not when its pool goes */
 void xl_request_pre_read(request_rec *r, conn_rec *c);
 int xl_request_hide_from_quick_handlers(request_rec *r, int lookup);
 int xl_request_show_again(request_rec *r, int lookup);

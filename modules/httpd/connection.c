@@ -135,6 +135,9 @@ static apr_status_t pass(xl_conn_t *conn, apr_bucket_brigade *bb, const xl_conte
         /* Still waiting below for its turn; what passes next is another's. */
         if (xr && conn->memory_only)
             xr->wire_end = conn->wire_bytes;
+        /* mod_http2 keeps a stream's request until its connection has something to do again. */
+        if (xr && conn->primary != conn)
+            xl_request_end(xr);
         conn->writing = NULL;
         conn->r = NULL;
     }

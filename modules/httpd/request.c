@@ -89,6 +89,11 @@ static apr_status_t settle(void *data)
     return APR_SUCCESS;
 }
 
+void xl_request_end(xl_request_t *xr)
+{
+    apr_pool_cleanup_run(xr->r->pool, xr, settle);
+}
+
 static xl_request_t *make(request_rec *r, xl_conn_t *conn)
 {
     xl_request_t *xr = ap_get_module_config(r->request_config, &xlimit_module);
