@@ -39,10 +39,10 @@ sub prepare {
 }
 
 sub downloads {
-    my ($server, $source, $tls, $n, $over) = @_;
+    my ($server, $source, $tls, $n, $over, $begin) = @_;
     my $path = "/paced/$source/" . ($source eq 'cgi' ? 'give' : 'file');
     return map { { port => $tls ? $server->tls_port : $server->port, tls => $tls, path => $path, keep => 1,
-        at => $over * $_ / $n } } 1 .. $n;
+        at => ($begin // 0) + $over * $_ / $n } } 1 .. $n;
 }
 
 my $event = prepare(XL::Server->new(@common, factor => 20, conf => $conf));
@@ -67,8 +67,11 @@ my %holding = (
     prefork  => prepare(XL::Server->new(@common, mpm => 'prefork', threads => 64, conf => $conf)),
     blocking => prepare(XL::Server->new(@common, threads => 64, conf => "XLimitEngine blocking\n$conf")),
 );
+# One kind after the other: this client shakes hands, too, and notes late what it reads late.
+my $begin = 0;
 my @list = map { my $kind = $_; map { my $source = $_; map { my $tls = $_;
-    map { { %$_, title => "6 x $source, $kind, TLS $tls" } } downloads($holding{$kind}, $source, $tls, 6, 0.3)
+    map { { %$_, title => "6 x $source, $kind, TLS $tls" } }
+        downloads($holding{$kind}, $source, $tls, 6, 0.1, $begin += 0.1)
 } 0, 1 } qw(sendfile mmap read cgi proxied) } sort keys %holding;
 my %by_title;
 push @{ $by_title{ $_->{title} } }, $_ for @{ fetch_many(\@list, until => 20) };

@@ -79,11 +79,14 @@ sub rate_asked {
     return $download->{bytes} / (took($download) || 1e-9);
 }
 
-# A program's head comes before its body.
+# From the first byte on. A program's head comes before its body, whose first chunk
+# is due at its middle; the last one of a response is due at its end.
 sub rate_first {
     my ($download) = @_;
-    my ($first, $last) = @{ $download->{series} }[$download->{path} =~ m{/cgi/} ? 1 : 0, -1];
-    return $first ? ($last->[1] - $first->[1]) / (($last->[0] - $first->[0]) || 1e-9) : 0;
+    my ($head, $chunk) = my @series = @{ $download->{series} };
+    return 0 if @series < 2;
+    my ($from, $bytes) = $download->{path} =~ m{/cgi/} ? ($chunk->[0], ($head->[1] + $chunk->[1]) / 2) : @$head;
+    return ($series[-1][1] - $bytes) / (($series[-1][0] - $from) || 1e-9);
 }
 
 # All complete, and every body is this text.
