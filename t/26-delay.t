@@ -28,6 +28,7 @@ sub server {
     my $conf = status_conf() . <<'CONF' . (delete $option{conf} // '');
 LogFormat "%U %>s %^XS %^XD" verdict
 CustomLog logs/verdicts verdict
+CustomLog logs/deciders "%U %>s %^XL"
 XLimitZone key key="%{HTTP:X-Key}"
 <Location /2s>
     XLimitRequests key 1/2s burst=1 delay=0 cost=2 name=two
@@ -126,6 +127,18 @@ subtest 'too many' => sub {
     is(statuses(@$list), '200 200 200 429 429 429 429 429', '... is kept');
     $list = fetch_many([waiting($server, '/500ms/x', 3)]);
     is(statuses(@$list), '200 200 200', 'places are free again');
+
+    $server->conf($server->{conf} . <<'CONF');
+<Location /both>
+    XLimitRequests key 2/s burst=1 delay=0 cost=2 name=longer
+    XLimitRequests key 5/s burst=1 delay=0 cost=2 name=shorter
+</Location>
+CONF
+    $server->content('both/x', 'both');
+    ok($server->restart, 'two limits, either of which would make it wait');
+    fetch_many([waiting($server, '/both/x', 5)]);
+    my @by = $server->log_text('deciders') =~ m{^/both/x 429 (\S+)$}mg;
+    is("@by", 'longer longer', 'whom there is no place for, that with the longer wait refuses');
 };
 
 subtest 'what a client does meanwhile' => sub {

@@ -295,18 +295,18 @@ xl_request_t *xl_request_writing(xl_conn_t *conn)
     return xr;
 }
 
-/* Where too many wait already the limit refuses, as without delay=. */
+/* Where too many wait already the limit that asks for the longest wait refuses, as without delay=. */
 static void refuse_to_wait(xl_request_t *xr)
 {
     xl_facts_t here = xl_facts_here();
     xl_applied_t *by = NULL;
 
-    xl_decide_undo(xr->applied, xr->n_applied, &here);
     for (size_t i = 0; i < xr->n_applied; i++)
-        if (xr->applied[i].verdict == XL_VERDICT_DELAYED) {
+        if (xr->applied[i].verdict == XL_VERDICT_DELAYED && (!by || xr->applied[i].delay_ns >= by->delay_ns)) {
             by = &xr->applied[i];
             xr->verdict.by = i;
         }
+    xl_decide_undo(xr->applied, xr->n_applied, &here);
     count_as_rejected(by->entry, XL_VERDICT_DELAYED);
     count_as_rejected(xr->scope, xr->verdict.verdict);
     xr->by = by->limit;
