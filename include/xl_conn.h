@@ -45,12 +45,23 @@ struct xl_conn_t {
     xl_session_t sessions[XL_SESSIONS_MAX];
 
     ap_filter_t *head, *tail, *core;
+
+    /* Together, as there is one of these for each connection. */
     bool async;       /* may be parked: MPM event, HTTP/1.x, a timer can be had */
     bool memory_only; /* something between HEAD and core makes memory of everything: TLS */
     atomic_bool multiplexed; /* carries streams: its own bytes are theirs, counted there */
+    bool in_process;  /* the hook around process_connection is below us on the stack */
+    bool held_end;    /* its last byte is here: EOS or EOR was seen */
+    bool reserved;    /* `slot` is a reservation in the levels of `writing` */
+    bool probed;      /* has sent FIN, and was sent a little since to see whether it is still there */
+    bool unsent_limited; /* TCP_NOTSENT_LOWAT is set for the response */
+    bool woken;       /* while parked: when it is due; guarded by the mutex of timers.c like in_line */
+
+    int timer_fd, socket_fd;   /* -1: none; socket_fd: put aside while the timer stands in its place */
+    uint64_t park_until_ns;    /* 0: no wish to be parked; while parked, when it is due */
+    apr_skiplistnode *in_line; /* while parked */
 
     request_rec *r;        /* being read or served */
-    bool in_process;       /* the hook around process_connection is below us on the stack */
     xl_request_t *waiting; /* stopped behind its fixups until its turn has come */
     _Atomic uint64_t upgraded_after_ns; /* that the request waited which became the first stream */
     xl_request_t *writing; /* its account, made when first needed; NULL after its EOR */
@@ -59,22 +70,13 @@ struct xl_conn_t {
     apr_bucket_brigade *held;  /* kept back; EOR included once the handler is done */
     apr_pool_t *held_pool;    /* of what had to be set aside or spooled; cleared when nothing is held */
     uint64_t held_bytes, held_memory;
-    bool held_end; /* its last byte is here: EOS or EOR was seen */
     apr_file_t *spool; /* unlinked; NULL: none yet */
     apr_off_t spool_end;
     uint64_t spooled_bytes; /* counted in the child's row */
-    bool reserved; /* `slot` is a reservation in the levels of `writing` */
     xl_slot_t slot;
 
     uint64_t plain_bytes, wire_bytes; /* ever handed down by HEAD; by WIRE, or the same */
     apr_socket_t *socket;
-    int timer_fd, socket_fd; /* -1: none; socket_fd: put aside while the timer stands in its place */
-    bool probed;         /* has sent FIN, and was sent a little since to see whether it is still there */
-    bool unsent_limited; /* TCP_NOTSENT_LOWAT is set for the response */
-    uint64_t park_until_ns;  /* 0: no wish to be parked */
-    uint64_t due_ns, late_ns; /* while parked: when it is woken up, when at the latest */
-    apr_skiplistnode *in_line; /* while parked (timers.c); guarded by its mutex like woken */
-    bool woken;                /* when it is due */
 };
 
 /* One level: of a response, or of a request's body. Its meter is the
@@ -97,8 +99,8 @@ typedef struct {
 
 /* All levels of one direction of a request (levels.c). */
 typedef struct {
-    xl_pacing_t *list;   /* room for XL_LEVELS_MAX once there is one */
-    size_t n;
+    xl_pacing_t *list;
+    size_t n, room;      /* n up to XL_LEVELS_MAX */
     bool entered;        /* counted as a sharer in each of them */
     bool first;          /* no chunk was reserved yet */
     bool idle;           /* had nothing to send, or nobody to take it, since the last one: he is not late */
@@ -337,11 +339,11 @@ void xl_park_resume(conn_rec *c, request_rec *r);
 int xl_park_close(conn_rec *c);         /* pre_close_connection */
 void xl_park_leave(xl_conn_t *conn);    /* puts the socket back; harmless when it is there */
 int xl_park_fd(const xl_conn_t *conn);  /* the socket's descriptor, wherever it is kept */
-void xl_park_set_timer(const xl_conn_t *conn, uint64_t at_ns);
+void xl_park_set_timer(const xl_conn_t *conn, bool late); /* it expires when that is due; late: some time after that */
 
 /* timers.c: how many of the parked ones are woken up at once */
 void xl_timers_child(const server_rec *main_server);
-void xl_timers_add(xl_conn_t *conn);    /* it has been parked until due_ns; sets its timer */
+void xl_timers_add(xl_conn_t *conn);    /* it has been parked; sets its timer */
 void xl_timers_remove(xl_conn_t *conn); /* it is parked no longer */
 
 /* spool.c */

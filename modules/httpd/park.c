@@ -82,8 +82,9 @@ static uint64_t most_ns(const xl_conn_t *conn)
     return most < XL_PARK_MOST_NS ? most : XL_PARK_MOST_NS;
 }
 
-void xl_park_set_timer(const xl_conn_t *conn, uint64_t at_ns)
+void xl_park_set_timer(const xl_conn_t *conn, bool late)
 {
+    uint64_t at_ns = conn->park_until_ns + (late ? most_ns(conn) : 0);
     struct itimerspec when = { { 0, 0 }, { (time_t)(at_ns / XL_NS_PER_S), (long)(at_ns % XL_NS_PER_S) } };
 
     timerfd_settime(conn->timer_fd, TFD_TIMER_ABSTIME, &when, NULL); /* cannot fail, but for what is no timer */
@@ -92,21 +93,20 @@ void xl_park_set_timer(const xl_conn_t *conn, uint64_t at_ns)
 void xl_park_suspend(conn_rec *c, request_rec *r)
 {
     xl_conn_t *conn = xl_conn_of(c);
-    uint64_t now_ns, most;
+    uint64_t latest_ns;
     apr_os_sock_t fd;
 
     (void)r;
     if (!conn || !conn->park_until_ns || conn->socket_fd >= 0)
         return;
-    now_ns = xl_now().mono_ns;
-    most = most_ns(conn);
-    conn->due_ns = conn->park_until_ns > now_ns + most ? now_ns + most : conn->park_until_ns;
-    conn->late_ns = conn->due_ns + most;
-    conn->park_until_ns = 0;
     if (apr_os_sock_get(&fd, conn->socket) != APR_SUCCESS) {
+        conn->park_until_ns = 0;
         c->cs->sense = CONN_SENSE_WANT_WRITE; /* comes back at once and tries again */
         return;
     }
+    latest_ns = xl_now().mono_ns + most_ns(conn);
+    if (conn->park_until_ns > latest_ns)
+        conn->park_until_ns = latest_ns;
     conn->socket_fd = fd;
     fd = conn->timer_fd;
     apr_os_sock_put(&conn->socket, &fd, c->pool);
@@ -121,6 +121,7 @@ void xl_park_leave(xl_conn_t *conn)
     if (conn->socket_fd < 0)
         return;
     xl_timers_remove(conn);
+    conn->park_until_ns = 0;
     if (apr_os_sock_get(&fd, conn->socket) == APR_SUCCESS && fd == conn->timer_fd) {
         fd = conn->socket_fd;
         apr_os_sock_put(&conn->socket, &fd, conn->c->pool);
@@ -140,10 +141,10 @@ bool xl_park_prepare(xl_conn_t *conn)
     return false;
 }
 
-void xl_park_set_timer(const xl_conn_t *conn, uint64_t at_ns)
+void xl_park_set_timer(const xl_conn_t *conn, bool late)
 {
     (void)conn;
-    (void)at_ns;
+    (void)late;
 }
 
 void xl_park_suspend(conn_rec *c, request_rec *r)

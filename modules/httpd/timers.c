@@ -10,8 +10,8 @@
  * never are there enough ready ones to fill it, and whoever is new waits for no
  * more than these in the MPM's batch.
  *
- * Everybody else's timer expires at late_ns, so that nobody hangs on who never
- * comes back. One mutex guards it all. The line is APR's skip list, as the
+ * Everybody else's timer expires some time later, so that nobody hangs on who
+ * never comes back. One mutex guards it all. The line is APR's skip list, as the
  * MPM's own timers are.
  */
 #include "xl_conn.h"
@@ -20,13 +20,13 @@
 #include "apr_thread_mutex.h"
 
 static apr_thread_mutex_t *mutex;
-static apr_skiplist *line;      /* of xl_conn_t, by due_ns */
+static apr_skiplist *line;      /* of xl_conn_t, by park_until_ns */
 static apr_skiplistnode *last;  /* of those that are woken up; NULL: nobody is */
 static int woken, woken_most;
 
 static int by_due(void *a, void *b)
 {
-    uint64_t left = ((const xl_conn_t *)a)->due_ns, right = ((const xl_conn_t *)b)->due_ns;
+    uint64_t left = ((const xl_conn_t *)a)->park_until_ns, right = ((const xl_conn_t *)b)->park_until_ns;
 
     return left < right ? -1 : left > right;
 }
@@ -34,7 +34,7 @@ static int by_due(void *a, void *b)
 static void set(xl_conn_t *conn, bool wake)
 {
     conn->woken = wake;
-    xl_park_set_timer(conn, wake ? conn->due_ns : conn->late_ns);
+    xl_park_set_timer(conn, !wake);
 }
 
 /* The one before or behind, and its connection; NULL at an end. */
@@ -54,13 +54,13 @@ void xl_timers_add(xl_conn_t *conn)
     apr_thread_mutex_lock(mutex);
     latest = last ? apr_skiplist_element(last) : NULL;
     conn->in_line = apr_skiplist_add(line, conn);
-    if (!conn->in_line || woken < woken_most || conn->due_ns < latest->due_ns) {
+    if (!conn->in_line || woken < woken_most || conn->park_until_ns < latest->park_until_ns) {
         set(conn, true);
         if (conn->in_line && ++woken > woken_most) {
             set(latest, false);
             step(apr_skiplist_previous, &last);
             woken--;
-        } else if (conn->in_line && (!latest || conn->due_ns >= latest->due_ns)) {
+        } else if (conn->in_line && (!latest || conn->park_until_ns >= latest->park_until_ns)) {
             last = conn->in_line;
         }
     } else {
