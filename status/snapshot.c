@@ -59,7 +59,7 @@ static const xl_field_t account_fields[] = {
 #include "xl_fields.def"
 };
 
-#define ROWS(type, of) .row_size = sizeof(type), .fields = of, .n = sizeof(of) / sizeof *(of)
+#define ROWS(type, of) .row_size = sizeof(type), .fields = (of), .n = sizeof(of) / sizeof *(of)
 
 const xl_sheet_t xl_sheets[XL_SHEETS] = {
     [XL_SHEET_SERVER] = { "server", "server", "Server", ROWS(xl_snap_server_t, server_fields) },

@@ -50,21 +50,19 @@ static xl_conn_t *step(void *(*to)(apr_skiplist *, apr_skiplistnode **), apr_ski
 void xl_timers_add(xl_conn_t *conn)
 {
     xl_conn_t *latest;
+    bool earlier;
 
     apr_thread_mutex_lock(mutex);
     latest = last ? apr_skiplist_element(last) : NULL;
+    earlier = latest && conn->park_until_ns < latest->park_until_ns;
     conn->in_line = apr_skiplist_add(line, conn);
-    if (!conn->in_line || woken < woken_most || conn->park_until_ns < latest->park_until_ns) {
-        set(conn, true);
-        if (conn->in_line && ++woken > woken_most) {
-            set(latest, false);
-            step(apr_skiplist_previous, &last);
-            woken--;
-        } else if (conn->in_line && (!latest || conn->park_until_ns >= latest->park_until_ns)) {
-            last = conn->in_line;
-        }
-    } else {
-        set(conn, false);
+    set(conn, !conn->in_line || woken < woken_most || earlier);
+    if (conn->in_line && woken < woken_most) {
+        woken++;
+        last = earlier ? last : conn->in_line;
+    } else if (conn->in_line && earlier) {
+        set(latest, false);
+        step(apr_skiplist_previous, &last);
     }
     apr_thread_mutex_unlock(mutex);
 }

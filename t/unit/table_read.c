@@ -16,7 +16,7 @@ static const xl_table_lock_t lock = { log_lock, log_unlock, &log_ };
 
 static uint32_t copies_of(const xl_table_t *table, xl_table_copy_t *last)
 {
-    xl_table_copy_t copy;
+    xl_table_copy_t copy = { 0 };
     uint32_t i, n = 0;
 
     for (i = 0; xl_table_cell(table, i); i++) {
@@ -31,7 +31,7 @@ static uint32_t copies_of(const xl_table_t *table, xl_table_copy_t *last)
 static void test_meter(void)
 {
     xl_table_t table = make_table(SMALL, 2, 64, &lock);
-    xl_table_copy_t copy;
+    xl_table_copy_t copy = { 0 };
     xl_pin_t pin;
     xl_cell_t *cell;
 
@@ -58,7 +58,7 @@ static void test_usage(void)
     static const xl_period_t hour = { .kind = XL_PERIOD_TIME, .length_ms = 3600000 };
     xl_table_t table = make_table(SMALL, 2, 64, &lock);
     xl_table_key_t wanted = named(key(4, 1), "quota");
-    xl_table_copy_t copy;
+    xl_table_copy_t copy = { 0 };
     xl_pin_t pin;
 
     wanted.usage = true;
@@ -93,7 +93,7 @@ static void test_rubbish(void)
 {
     xl_table_t table = make_table(SMALL, 2, 64, &lock);
     size_t size = xl_table_size(SMALL, 2, 64), i;
-    xl_table_copy_t copy;
+    xl_table_copy_t copy = { 0 };
     unsigned round, long_texts = 0;
     uint32_t n = 0;
 
