@@ -215,15 +215,17 @@ sub fetch_many {
         my $now = now();
         last if $now >= $end;
         begin_download(shift @waiting, \%active) while @waiting && $waiting[0]{begin} <= $now;
-        last if !@waiting && !grep { !$_->{is_probe} } values %active;
+        # Who asks while the last download ends has his answer.
+        my $left = @waiting || grep { !$_->{is_probe} } values %active;
+        last if !$left && !%active;
         (shift @events)->[1]->() while @events && $begin + $events[0][0] <= now();
-        if ($now >= $next_probe) {
+        if ($left && $now >= $next_probe) {
             push @probes, prepare({ %$probe, is_probe => 1 }, $now);
             begin_download($probes[-1], \%active);
             $next_probe += $probe->{every};
         }
         my $next = $end;
-        $next = $next_probe        if $next_probe < $next;
+        $next = $next_probe        if $left && $next_probe < $next;
         $next = $waiting[0]{begin} if @waiting && $waiting[0]{begin} < $next;
         $next = $begin + $events[0][0] if @events && $begin + $events[0][0] < $next;
         serve_ready(\%active, $next);
