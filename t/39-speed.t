@@ -176,8 +176,7 @@ subtest 'slow when it is used up, and back' => sub {
     for my $one (@paced) {
         my $most = bytes_at($one, 2.3);
         ok($most > 0.9 * 500e3 && $most < 500e3 + 0.1 * RATE + 0.5 * SPEED, "$one->{title}: slows down at $most bytes");
-        # by its first byte, behind which the body of a program comes late where sixty begin at once
-        pace_ok('... then', pace_of(2.8, 4.8, $one), SPEED);
+        pace_ok('... then', pace_of(2.4, 4.8, $one), SPEED);
         pace_ok('... and after the turn of the period', pace_of(5.3, 6.8, $one), RATE);
     }
 };
