@@ -170,6 +170,9 @@ void xl_request_refused_late(xl_request_t *xr, request_rec *r); /* served by the
 
 /* collect.c */
 xl_facts_t xl_facts_here(void); /* in which process this is */
+/* Of a full list of *room elements of that size, one with room for twice as many, at first for `least`. By little, as
+ * thousands of requests have one at once. */
+void *xl_grow(apr_pool_t *p, const void *list, size_t *room, size_t least, size_t size);
 void xl_collect(xl_request_t *xr, request_rec *r, xl_now_t now); /* xr->exempt, or xr->applied with all that is pinned */
 
 /* accept.c: limits at=accept */

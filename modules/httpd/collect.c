@@ -124,18 +124,21 @@ static bool has_cost(const xl_limit_t *limit)
 
 /* ---- the list ---------------------------------------------------------- */
 
-/* Room for one more; the list grows by doubling, of what little there is. */
+void *xl_grow(apr_pool_t *p, const void *list, size_t *room, size_t least, size_t size)
+{
+    size_t more = *room ? 2 * *room : least;
+    void *longer = apr_palloc(p, more * size);
+
+    if (*room)
+        memcpy(longer, list, *room * size);
+    *room = more;
+    return longer;
+}
+
 static xl_applied_t *push(xl_request_t *xr, request_rec *r)
 {
-    if (xr->n_applied == xr->room_applied) {
-        size_t room = xr->room_applied ? 2 * xr->room_applied : 4;
-        xl_applied_t *list = apr_palloc(r->pool, room * sizeof(*list));
-
-        if (xr->n_applied)
-            memcpy(list, xr->applied, xr->n_applied * sizeof(*list));
-        xr->applied = list;
-        xr->room_applied = room;
-    }
+    if (xr->n_applied == xr->room_applied)
+        xr->applied = xl_grow(r->pool, xr->applied, &xr->room_applied, 4, sizeof(*xr->applied));
     return &xr->applied[xr->n_applied++];
 }
 

@@ -36,20 +36,12 @@ static xl_session_t *session_of(xl_conn_t *primary, uint64_t key)
     return session;
 }
 
-/* The list grows by doubling, as that of its limits does: thousands are paced at once. */
 static xl_pacing_t *push(xl_request_t *xr, xl_levels_t *levels, xl_rate_t rate)
 {
     xl_pacing_t *p;
 
-    if (levels->n == levels->room) {
-        size_t room = levels->room ? 2 * levels->room : 2;
-        xl_pacing_t *list = apr_palloc(xr->r->pool, room * sizeof(*list));
-
-        if (levels->n)
-            memcpy(list, levels->list, levels->n * sizeof(*list));
-        levels->list = list;
-        levels->room = room;
-    }
+    if (levels->n == levels->room)
+        levels->list = xl_grow(xr->r->pool, levels->list, &levels->room, 2, sizeof(*levels->list));
     p = &levels->list[levels->n++];
     *p = (xl_pacing_t){ .level = { .rate = rate, .sharers = 1 }, .pin = { .cell = XL_NO_CELL } };
     return p;
