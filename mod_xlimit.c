@@ -10,6 +10,7 @@
 #include "xl_networks.h"
 #include "xl_segment.h"
 #include "xl_status.h"
+#include "xl_told.h"
 
 #include "ap_expr.h"
 #include "ap_mpm.h"
@@ -52,7 +53,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG)
         return xl_segment_look(ptemp, s);
     rv = xl_segment_open(pconf, ptemp, s);
-    if (rv == OK && (!xl_keyspace_open(s) || !xl_networks_share(s)))
+    if (rv == OK && (!xl_keyspace_open(s) || !xl_told_open(s)))
         rv = HTTP_INTERNAL_SERVER_ERROR;
     if (rv == OK) {
         xl_flush_open(pconf, ptemp, s);

@@ -223,7 +223,6 @@ bool xl_keyspace_open(server_rec *main_server); /* post_config, behind xl_segmen
 void xl_keyspace_child(apr_pool_t *pchild, server_rec *main_server);
 xl_table_t *xl_keyspace_table(const xl_keyzone_t *zone); /* NULL: of clients; NULL: there is none */
 const uint8_t *xl_keyspace_secret(void);
-_Atomic uint64_t *xl_keyspace_failures(uint32_t zone); /* of this process: xl_mark_minute() */
 bool xl_keyspace_gone(uint32_t row); /* its process is gone; false: ask again */
 
 /* keys.c: which key a request has in a limit */

@@ -58,7 +58,6 @@ void xl_networks_reset(apr_pool_t *pconf);
 const char *xl_networks_add(const cmd_parms *cmd, uint32_t id, const char *text);
 const char *xl_networks_add_file(const cmd_parms *cmd, uint32_t id, const char *path);
 int xl_networks_check(apr_pool_t *pconf, apr_pool_t *ptemp);
-bool xl_networks_share(server_rec *s);                     /* post_config */
 void xl_networks_child(apr_pool_t *pchild, server_rec *s); /* child_init */
 uint32_t xl_networks_find(xl_address_t address);
 

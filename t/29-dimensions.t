@@ -350,7 +350,7 @@ CONF
 
 # file() of what is not there fails when it is evaluated.
 subtest 'expressions that fail' => sub {
-    my $s = server(<<'CONF')->start;
+    my $s = server(<<'CONF', children => 2)->start;
 XLimitZone broken key="%{file:/nonexistent/%{REMOTE_ADDR}}"
 XLimitZone sound  key="%{REMOTE_ADDR}"
 <Location /key>
@@ -364,6 +364,8 @@ XLimitZone sound  key="%{REMOTE_ADDR}"
 <Location /cost>
     XLimitRequests client 1/h burst=2 name=cost cost="%{file:/nonexistent}"
 </Location>
+LogFormat %P child
+CustomLog logs/children child
 CONF
     is(join(' ', map { fetch($s->port, '/key/x')->{status} } 1 .. 6), '200 200 200 200 200 429',
         'a key that fails is none: the other limit decides');
@@ -371,6 +373,13 @@ CONF
         'when= that fails holds');
     is(join(' ', map { fetch($s->port, '/cost/x')->{status} } 1 .. 6), '200 200 200 429 429 429',
         'a cost that fails is 1');
+    my %child;
+    $s->wait_for(sub {
+        fetch_many([map { { port => $s->port, path => "/$_/x" } } (qw(key when cost)) x 10], until => 5);
+        %child = map { $_ => 1 } split /\n/, $s->log_text('children');
+        keys %child > 1;
+    }, 20);
+    is(scalar keys %child, 2, 'two children have met them');
     for my $id (501, 502, 503) {
         my @lines = grep { /xlimit\($id\)/ } split /\n/, $s->error_log;
         is(scalar @lines, 1, "xlimit($id): one line in a minute") or diag(@lines);

@@ -8,6 +8,7 @@
 #include "mod_xlimit.h"
 #include "xl_classes.h"
 #include "xl_conn.h"
+#include "xl_told.h"
 
 #include "ap_expr.h"
 #include "http_core.h"
@@ -36,14 +37,13 @@ typedef struct {
 
 static bool holds(request_rec *r, const when_t *when)
 {
-    static _Atomic uint64_t said_ms;
     const char *error = NULL;
     int result;
 
     if (!when->expr)
         return true;
     result = ap_expr_exec(r, when->expr, &error);
-    if (result < 0 && xl_mark_minute(&said_ms, xl_now().mono_ns / XL_NS_PER_MS))
+    if (result < 0 && xl_told_minute(XL_TOLD_WHEN))
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "xlimit(501): when=\"%.128s\" (%s:%d) cannot be evaluated: %s; the "
                       "request is limited, and this is said once a minute", when->text, when->file, when->line,
                       error);
@@ -95,12 +95,11 @@ static bool is_exempt(request_rec *r, const xl_dir_conf_t *conf)
 /* A whole number; what is none is 1, and is said once a minute. */
 static uint64_t number_of(const request_rec *r, const char *text, const char *what)
 {
-    static _Atomic uint64_t said_ms;
     uint64_t number = 0;
 
     if (text && (!strcmp(text, "0") || !xl_units_number(text, COST_MOST, &number)))
         return number;
-    if (xl_mark_minute(&said_ms, xl_now().mono_ns / XL_NS_PER_MS))
+    if (xl_told_minute(XL_TOLD_COST))
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "xlimit(503): %s came to \"%.64s\", right would be a whole number of "
                       "at most 1000000000; it counts as 1, and this is said once a minute", what, text ? text : "");
     return 1;

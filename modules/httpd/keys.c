@@ -10,6 +10,7 @@
 #include "xl_conn.h"
 
 #include "xl_siphash.h"
+#include "xl_told.h"
 
 #include "ap_expr.h"
 #include "apr_strings.h"
@@ -97,7 +98,7 @@ typedef struct {
 
 static void log_failure(const request_rec *r, const xl_keyzone_t *zone, const char *error)
 {
-    if (xl_mark_minute(xl_keyspace_failures(zone->index), xl_now().mono_ns / XL_NS_PER_MS))
+    if (xl_told_minute_of_zone(zone->index))
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
                       "xlimit(502): the key of XLimitZone %s (%s:%d) cannot be evaluated: %s; such requests have no key "
                       "there and are not limited by it; this is said once a minute", zone->name, zone->file, zone->line,

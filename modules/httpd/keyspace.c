@@ -44,7 +44,6 @@ typedef struct {
 } keyspace_t;
 
 static keyspace_t *keyspace; /* retained: old and new generation share it */
-static _Atomic uint64_t *failures; /* of this configuration, by zone; of each process its own */
 
 /* ---- locks ---------------------------------------------------------------- */
 
@@ -246,7 +245,6 @@ bool xl_keyspace_open(server_rec *main_server)
     keyspace = ap_retained_data_get(RETAINED_KEY);
     if (!keyspace)
         keyspace = ap_retained_data_create(RETAINED_KEY, sizeof(*keyspace));
-    failures = apr_pcalloc(main_server->process->pconf, (zones + 1) * sizeof(*failures));
     if (!zones && !wanted() && !keyspace->n)
         return true;
     if (!keyspace->ready) {
@@ -288,11 +286,6 @@ const uint8_t *xl_keyspace_secret(void)
     static const uint8_t none[16];
 
     return keyspace ? keyspace->secret : none;
-}
-
-_Atomic uint64_t *xl_keyspace_failures(uint32_t zone)
-{
-    return &failures[zone];
 }
 
 bool xl_keyspace_gone(uint32_t row)

@@ -21,6 +21,7 @@
 #include "xl_commands.h"
 #include "xl_segment.h"
 #include "xl_siphash.h"
+#include "xl_told.h"
 
 #include "apr_strings.h"
 #include "apr_thread_rwlock.h"
@@ -28,13 +29,10 @@
 #include "http_log.h"
 
 #include <stdatomic.h>
-#include <sys/mman.h>
 
 APLOG_USE_MODULE(xlimit);
 
 #define LOOK_NS (2 * XL_NS_PER_S)
-#define SAID_KEY "mod_xlimit-networks"
-#define SAID_WORDS 512
 
 typedef struct {
     apr_pool_t *pool;
@@ -49,8 +47,7 @@ static table_t *table;              /* behind `lock`, where there is one */
 static apr_thread_rwlock_t *lock; /* NULL: no file, or not a child: the table stays */
 static atomic_bool looking;
 static _Atomic uint64_t next_look_ns;
-static _Atomic uint64_t *said; /* shared by all children: what was logged last of each file */
-static server_rec *server;     /* whose log */
+static server_rec *server; /* whose log */
 
 void xl_networks_reset(apr_pool_t *pconf)
 {
@@ -188,27 +185,6 @@ int xl_networks_check(apr_pool_t *pconf, apr_pool_t *ptemp)
 
 /* ---- what is told ---- */
 
-/* Old and new generation say it once, too. The parent reads none of it. */
-bool xl_networks_share(server_rec *s)
-{
-    void **kept = ap_retained_data_get(SAID_KEY);
-
-    if (!kept)
-        kept = ap_retained_data_create(SAID_KEY, sizeof(*kept));
-    if (!*kept && files->nelts) {
-        void *page = mmap(NULL, SAID_WORDS * sizeof(*said), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-        if (page == MAP_FAILED) {
-            ap_log_error(APLOG_MARK, APLOG_CRIT, APR_FROM_OS_ERROR(errno), s,
-                         "xlimit(541): no shared memory for the state of the network files");
-            return false;
-        }
-        *kept = page;
-    }
-    said = *kept;
-    return true;
-}
-
 /* Whether this child is the first to see it. */
 static bool is_news(apr_pool_t *p, const xl_network_file_t *file, const char *what)
 {
@@ -220,7 +196,7 @@ static bool is_news(apr_pool_t *p, const xl_network_file_t *file, const char *wh
     uint64_t id[2];
 
     xl_siphash128(key, text, strlen(text), id);
-    return atomic_exchange(&said[file->source % SAID_WORDS], id[0]) != id[0];
+    return atomic_exchange(xl_told_file(file->source), id[0]) != id[0];
 }
 
 static void tell_not_taken(apr_pool_t *p, const xl_network_file_t *file, const char *why)
@@ -396,7 +372,7 @@ void xl_networks_child(apr_pool_t *pchild, server_rec *s)
     apr_status_t rv;
 
     server = s;
-    if (!files->nelts || !said)
+    if (!files->nelts)
         return;
     atomic_store(&next_look_ns, xl_now().mono_ns);
     rv = apr_thread_rwlock_create(&lock, pchild);

@@ -9,6 +9,7 @@
  * again clears it.
  */
 #include "xl_conn.h"
+#include "xl_told.h"
 
 #include "ap_mpm.h"
 #include "apr_portable.h"
@@ -44,9 +45,7 @@ bool xl_park_possible(const conn_rec *c)
 
 static void complain(xl_conn_t *conn, int error)
 {
-    static _Atomic uint64_t said_ms;
-
-    if (!xl_mark_minute(&said_ms, xl_now().mono_ns / XL_NS_PER_MS))
+    if (!xl_told_minute(XL_TOLD_TIMER))
         return;
     ap_log_cerror(APLOG_MARK, APLOG_WARNING, error, conn->c,
                   "xlimit(301): no timer for a paced response or a request that waits, it holds its thread instead; "

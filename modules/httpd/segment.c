@@ -13,6 +13,7 @@
 
 #include "xl_conn.h"
 #include "xl_segment_start.h"
+#include "xl_told.h"
 
 #include "apr_strings.h"
 #include "apr_time.h"
@@ -347,7 +348,6 @@ static void mark_as_used(xl_entry_t *entry)
 
 static xl_entry_t *attach_at_run_time(const xl_limit_t *limit, const char *vhost, const server_rec *s)
 {
-    static _Atomic uint64_t said_ms;
     uint32_t index = XL_NO_ENTRY;
     apr_status_t rv = apr_global_mutex_lock(segment->mutex);
 
@@ -356,7 +356,7 @@ static xl_entry_t *attach_at_run_time(const xl_limit_t *limit, const char *vhost
                                  segment->generation, oldest_live());
         apr_global_mutex_unlock(segment->mutex);
     }
-    if (index == XL_NO_ENTRY && xl_mark_minute(&said_ms, xl_now().mono_ns / XL_NS_PER_MS))
+    if (index == XL_NO_ENTRY && xl_told_minute(XL_TOLD_ENTRY))
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "xlimit(208): no counter for limit \"%s\" on line %d of %s, which "
                      "therefore does not apply: %s has room for %u; raise XLimitMemory", limit->name, limit->line,
                      limit->file, segment->path, segment->ledger.capacity);

@@ -10,6 +10,7 @@
  * Who locks: nobody; the places are one atomic word of this process.
  */
 #include "xl_conn.h"
+#include "xl_told.h"
 
 #include "ap_mpm.h"
 #include "apr_strings.h"
@@ -58,9 +59,7 @@ void xl_stream_end(xl_request_t *xr)
 
 static void complain(const request_rec *r)
 {
-    static _Atomic uint64_t said_ms;
-
-    if (!xl_mark_minute(&said_ms, xl_now().mono_ns / XL_NS_PER_MS))
+    if (!xl_told_minute(XL_TOLD_STREAM))
         return;
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
                   "xlimit(303): %u paced HTTP/2 responses wait in this child's workers, half of all; further long ones "
