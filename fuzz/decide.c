@@ -10,7 +10,7 @@
 static void check_verdict(const scene_t *s, const xl_verdict_t *v)
 {
     must(v->by <= s->n && v->tightest <= s->n && v->verdict < XL_VERDICTS);
-    must(v->decision == XL_DECISION_SERVE || (v->by < s->n && v->retry_after_s && !v->delay_ns));
+    must(v->decision == XL_DECISION_SERVE || (v->by < s->n && (v->retry_after_s || s->list[v->by].wait_ms == XL_WAIT_NEVER) && !v->delay_ns));
     must(v->has_remaining == (v->tightest < s->n));
     must(!v->has_remaining || v->remaining <= s->list[v->tightest].total);
     for (size_t i = 0; i < s->n; i++) {

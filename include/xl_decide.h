@@ -17,6 +17,8 @@ typedef struct {
     uint64_t mono_ns; /* since boot: decides rates */
 } xl_now_t;
 
+#define XL_WAIT_NEVER UINT64_MAX /* ms: its cost is more than will ever be there at once */
+
 /* One limit that applies: its when= holds, its class matches. The caller fills in
  * what is above `excused`, and what `out` says is of the last decision. */
 typedef struct {
@@ -38,7 +40,7 @@ typedef struct {
     bool locked;      /* out: this very request locked its key out */
     uint32_t ordinal; /* out: of the period that was charged */
     int verdict;      /* out: what this limit alone comes to, XL_VERDICT_* */
-    uint64_t wait_ms; /* out, over: until it is worth trying again */
+    uint64_t wait_ms; /* out, over: until it is worth trying again, or XL_WAIT_NEVER */
     uint64_t delay_ns; /* out: how long the request has to wait for its turn */
     uint64_t total, left, reset_ms; /* out: units of a quota, or of a burst; until more than now is left. total 0: says
                                        nothing */
@@ -56,7 +58,7 @@ typedef struct {
     xl_decision_e decision;
     int verdict;            /* XL_VERDICT_*; PACED when a bandwidth or a speed answer applies */
     size_t by;              /* index of the limit that decided; n when none did */
-    uint64_t retry_after_s; /* REFUSE: until it is worth trying again, >= 1 */
+    uint64_t retry_after_s; /* REFUSE: until it is worth trying again, >= 1; 0: it never is */
     uint64_t delay_ns;      /* SERVE: not before so long from now */
     bool has_remaining;     /* a quota or a rate of requests applies */
     size_t tightest;        /* index of the one with the least left, by share of its total */

@@ -53,6 +53,8 @@ static const char *again(apr_pool_t *p, const xl_applied_t *a)
 {
     if (a->limit->dimension == XL_DIM_BLOCK)
         return "";
+    if (a->wait_ms == XL_WAIT_NEVER)
+        return "; this request costs more than there ever is at once";
     return apr_psprintf(p, "; worth trying again in %" APR_UINT64_T_FMT " s",
                         (apr_uint64_t)(a->wait_ms / 1000 + (a->wait_ms % 1000 != 0)));
 }

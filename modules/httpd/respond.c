@@ -68,7 +68,7 @@ void xl_respond_environment(const xl_request_t *xr, request_rec *r)
 
     if (xr->by)
         set_variable(env, first, XLIMIT_ENV_LIMIT, xr->by->name);
-    if (xr->verdict.decision == XL_DECISION_REFUSE)
+    if (xr->verdict.retry_after_s)
         set_variable(env, first, XLIMIT_ENV_RETRY_AFTER, decimal(r->pool, xr->verdict.retry_after_s));
     if (xr->verdict.has_remaining)
         set_variable(env, first, XLIMIT_ENV_REMAINING, decimal(r->pool, xr->verdict.remaining));
@@ -195,18 +195,19 @@ static int send_problem(const xl_request_t *xr, request_rec *r, int status)
         return rv;
     ap_set_content_type(r, "application/problem+json");
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
-    if (!r->header_only)
-        ap_rprintf(r,
-                   "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\",\"limit\":\"%s\","
-                   "\"retry_after\":%" APR_UINT64_T_FMT "}\n",
-                   reasons[xr->by->dimension].title, status, reasons[xr->by->dimension].detail, xr->by->name,
-                   xr->verdict.retry_after_s);
+    if (r->header_only)
+        return DONE;
+    ap_rprintf(r, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\",\"limit\":\"%s\"",
+               reasons[xr->by->dimension].title, status, reasons[xr->by->dimension].detail, xr->by->name);
+    if (xr->verdict.retry_after_s)
+        ap_rprintf(r, ",\"retry_after\":%" APR_UINT64_T_FMT, xr->verdict.retry_after_s);
+    ap_rputs("}\n", r);
     return DONE;
 }
 
 static int refuse(const xl_request_t *xr, request_rec *r, int status)
 {
-    if (status == HTTP_TOO_MANY_REQUESTS || status == HTTP_SERVICE_UNAVAILABLE)
+    if (xr->verdict.retry_after_s && (status == HTTP_TOO_MANY_REQUESTS || status == HTTP_SERVICE_UNAVAILABLE))
         apr_table_setn(r->err_headers_out, "Retry-After",
                        apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, xr->verdict.retry_after_s));
     if (status == HTTP_BANDWIDTH_LIMIT_EXCEEDED)

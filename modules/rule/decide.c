@@ -163,7 +163,14 @@ void xl_decide_undo(xl_applied_t *list, size_t n, const xl_facts_t *facts)
 
 static uint64_t seconds_of(uint64_t ms)
 {
-    return ms / 1000 + (ms % 1000 != 0);
+    return ms == XL_WAIT_NEVER ? XL_WAIT_NEVER : ms / 1000 + (ms % 1000 != 0);
+}
+
+static uint64_t retry_after(uint64_t seconds)
+{
+    if (seconds == XL_WAIT_NEVER)
+        return 0;
+    return seconds ? seconds : 1;
 }
 
 /* Whom a part of a speed answer refuses, the limit with that answer does. */
@@ -209,7 +216,7 @@ static void conclude(xl_verdict_t *v, xl_applied_t *list, size_t n)
     v->verdict = v->by < n ? list[v->by].verdict : XL_VERDICT_PASSED;
     if (best == RANK_REFUSE) {
         v->decision = XL_DECISION_REFUSE;
-        v->retry_after_s = longest ? longest : 1;
+        v->retry_after_s = retry_after(longest);
         v->delay_ns = 0;
         forget_delays(list, n);
     } else if (best == RANK_SPEED && v->delay_ns) {

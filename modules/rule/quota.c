@@ -55,6 +55,12 @@ static uint64_t needed(const xl_applied_t *a, const quota_t *q)
     return sum(q->view.used, a->limit->unit == XL_UNIT_REQUESTS ? a->cost : 1);
 }
 
+/* In any period. */
+static bool costs_too_much(const xl_applied_t *a)
+{
+    return a->limit->unit == XL_UNIT_REQUESTS && a->cost > a->limit->amount;
+}
+
 static void note(xl_applied_t *a, const quota_t *q, int64_t wall_ms)
 {
     a->total = a->limit->amount;
@@ -68,7 +74,7 @@ static void look_at(xl_applied_t *a, int64_t wall_ms)
 
     a->over = needed(a, &q) > q.allowed;
     if (a->over)
-        a->wait_ms = until(release_ms(a->limit, &q, needed(a, &q)), wall_ms);
+        a->wait_ms = costs_too_much(a) ? XL_WAIT_NEVER : until(release_ms(a->limit, &q, needed(a, &q)), wall_ms);
     note(a, &q, wall_ms);
 }
 

@@ -28,6 +28,12 @@ static uint64_t delay_of(const xl_limit_t *limit, uint64_t early_ns)
     return early_ns > free_ns ? early_ns - free_ns : 0;
 }
 
+/* What does not fit at rest never does. */
+static uint64_t wait_of(const xl_applied_t *a, uint64_t wait_ns)
+{
+    return a->cost && a->cost - 1 > a->limit->burst ? XL_WAIT_NEVER : ms_of(wait_ns);
+}
+
 static void look(xl_applied_t *a, const xl_facts_t *facts, xl_now_t now)
 {
     const xl_limit_t *limit = a->limit;
@@ -35,7 +41,7 @@ static void look(xl_applied_t *a, const xl_facts_t *facts, xl_now_t now)
 
     (void)facts;
     a->over = !xl_meter_fits(xl_applied_meter(a), limit->rate, a->cost, ahead_ns(limit), now.mono_ns, &wait_ns);
-    a->wait_ms = a->over ? ms_of(wait_ns) : 0;
+    a->wait_ms = a->over ? wait_of(a, wait_ns) : 0;
     a->delay_ns = a->over ? 0 : delay_of(limit, wait_ns);
     a->total = limit->burst + 1;
     a->left = queue_ns <= ahead_ns(limit) ? xl_rate_units(limit->rate, ahead_ns(limit) - queue_ns) + 1 : 0;
@@ -50,7 +56,7 @@ static bool take(xl_applied_t *a, const xl_facts_t *facts, xl_now_t now)
 
     (void)facts;
     if (!xl_meter_take(xl_applied_meter(a), limit->rate, a->cost, ahead_ns(limit), now.mono_ns, &wait_ns)) {
-        a->wait_ms = ms_of(wait_ns);
+        a->wait_ms = wait_of(a, wait_ns);
         a->left = a->delay_ns = 0;
         return false;
     }
