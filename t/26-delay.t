@@ -11,6 +11,7 @@ use warnings;
 use FindBin qw($Bin);
 use lib "$Bin/lib";
 
+use JSON::PP qw(decode_json);
 use List::Util qw(max min);
 use Socket qw(SHUT_WR);
 use Test::More;
@@ -243,6 +244,8 @@ subtest 'HTTP/2' => sub {
     my @delayed = $server->log_text('verdicts') =~ m{^/500ms/x 200 DELAYED (\d+)$}mg;
     is(scalar(grep { $_ > 0.49e6 && $_ < 0.8e6 } @delayed), 3, '... and the log says how long') or diag("@delayed");
     is(limit($server, 'half')->{delayed}, 2, 'two waited in the clear');
+    my $rows = decode_json(fetch($server->port(1), '/xlimit-status?format=json&view=clients', keep => 1)->{body})->{clients};
+    is(join(' ', map { $_->{requests} } grep { $_->{key} eq 'up' } @$rows), '1', 'of the key, too, an upgrade is one request');
     nobody_left($server);
 };
 

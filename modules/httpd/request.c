@@ -153,10 +153,24 @@ static void look(xl_request_t *xr, request_rec *r, bool may_refuse, bool charge,
 }
 
 /* Of a part of a speed answer that is one at once it shows in the cell alone. */
-static void count_in_cell(const xl_applied_t *applied)
+static void count_in_cell(const xl_applied_t *applied, int requests)
 {
     if (applied->cell && !applied->key.usage && (!applied->part_of || applied->limit->dimension == XL_DIM_CONNECTIONS))
-        atomic_fetch_add_explicit(&applied->cell->requests, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&applied->cell->requests, (uint64_t)requests, memory_order_relaxed);
+}
+
+/* In each limit that it met; -1: never mind. */
+static void count_in_limits(const xl_request_t *xr, int requests)
+{
+    for (size_t i = 0; i < xr->n_applied; i++) {
+        const xl_applied_t *applied = &xr->applied[i];
+
+        count_in_cell(applied, requests);
+        if (!applied->entry || applied->part_of)
+            continue;
+        atomic_fetch_add(&applied->entry->requests, (uint64_t)requests); /* modulo 2^64 */
+        atomic_fetch_add(&applied->entry->verdicts[applied->verdict], (uint64_t)requests);
+    }
 }
 
 static void count_decision(xl_request_t *xr)
@@ -167,15 +181,7 @@ static void count_decision(xl_request_t *xr)
         xl_entry_enter(xl_segment_ledger(), xr->scope, xl_segment_row());
         xr->active = true;
     }
-    for (size_t i = 0; i < xr->n_applied; i++) {
-        const xl_applied_t *applied = &xr->applied[i];
-
-        count_in_cell(applied);
-        if (!applied->entry || applied->part_of)
-            continue;
-        atomic_fetch_add(&applied->entry->requests, 1);
-        atomic_fetch_add(&applied->entry->verdicts[applied->verdict], 1);
-    }
+    count_in_limits(xr, 1);
 }
 
 /* What was counted as something else was rejected after all. */
@@ -206,15 +212,8 @@ void xl_request_switching(xl_request_t *xr)
     xr->conn->upgraded_after_ns = xr->delayed_ns;
     xl_pace_end(xr);
     xr->down.n = 0;
+    count_in_limits(xr, -1);
     xl_decide_undo(xr->applied, xr->n_applied, &here);
-    for (size_t i = 0; i < xr->n_applied; i++) {
-        const xl_applied_t *applied = &xr->applied[i];
-
-        if (!applied->entry || applied->part_of)
-            continue;
-        atomic_fetch_sub(&applied->entry->requests, 1);
-        atomic_fetch_sub(&applied->entry->verdicts[applied->verdict], 1);
-    }
     end_decision(xr, 0);
     atomic_fetch_sub(&xr->scope->requests, 1);
     atomic_fetch_sub(&xr->scope->verdicts[xr->verdict.verdict], 1);
