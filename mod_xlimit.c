@@ -123,6 +123,9 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_quick_handler(xl_request_hide_from_quick_handlers, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_quick_handler(xl_request_show_again, NULL, NULL, APR_HOOK_REALLY_LAST);
 
+    /* Before core, which answers TRACE there. */
+    ap_hook_map_to_storage(xl_request_decide_trace, NULL, NULL, APR_HOOK_FIRST);
+
     /* The URL is mapped, <Location>, <Directory>, <If> and .htaccess are
      * merged, SetEnvIf has run, and nobody has asked for a password yet. */
     ap_hook_header_parser(xl_request_decide, NULL, NULL, APR_HOOK_REALLY_LAST);

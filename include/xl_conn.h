@@ -166,6 +166,7 @@ void xl_request_pre_read(request_rec *r, conn_rec *c);
 int xl_request_hide_from_quick_handlers(request_rec *r, int lookup);
 int xl_request_show_again(request_rec *r, int lookup);
 int xl_request_decide(request_rec *r);            /* header_parser */
+int xl_request_decide_trace(request_rec *r);      /* map_to_storage */
 void xl_request_refused_late(xl_request_t *xr, request_rec *r); /* served by the decision, and not after all */
 
 /* collect.c */

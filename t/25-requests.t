@@ -9,6 +9,7 @@ use FindBin qw($Bin);
 use lib "$Bin/lib";
 
 use Digest::SHA qw(sha1_base64);
+use JSON::PP qw(decode_json);
 use Test::More;
 use Time::HiRes qw(sleep);
 use XL::Client qw(now fetch fetch_many);
@@ -49,6 +50,15 @@ subtest 'requests' => sub {
     XLimitRequests client 1/h burst=9 name=cost cost="%{req_novary:X-Cost}"
     XLimitHeaders Draft10
 </Location>
+<Location /dear>
+    XLimitRequests client 10/s burst=2 name=dear cost=4
+</Location>
+<Location /dearer>
+    XLimitQuota client 5r 1h name=dearer cost=6
+</Location>
+<Location /trace>
+    XLimitRequests client 1/h name=trace
+</Location>
 <Location /dry>
     XLimitRequests client 1/h name=dry mode=dry-run
 </Location>
@@ -67,6 +77,15 @@ CONF
     like($refused->{body}, qr/"title":"Too many requests".*"limit":"burst"/, 'the problem document says what it is');
 
     is(statuses($s, '/cost/x', 1, headers => { 'X-Cost' => 11 }), '429', 'more than the burst never passes');
+    for my $place (qw(dear dearer)) {
+        my $never = fetch($s->port, "/$place/x", keep => 1, headers => { Accept => 'application/problem+json' });
+        is("$never->{status} " . ($never->{headers}{'retry-after'} // 'none'), '429 none',
+            "$place: costs more than there ever is, and nobody is told to come back");
+        is((decode_json($never->{body}))->{retry_after}, undef, '... nor by the problem document');
+        like($s->error_log, qr/$place of .*; this request costs more than there ever is at once$/m, '... as the error log says');
+    }
+    my $client = XL::Client->new(port => $s->port);
+    is(join(' ', map { $client->request('TRACE', '/trace/x')->{status} } 1, 2), '200 429', 'TRACE is a request');
     my $cheap = fetch($s->port, '/cost/x', headers => { 'X-Cost' => 4 });
     is($cheap->{headers}{ratelimit} =~ /r=(\d+)/ ? $1 : '', 6, 'a cost of 4 leaves 6 of 10');
     is(statuses($s, '/cost/x', 3, headers => { 'X-Cost' => 0 }), '200 200 200', 'what costs nothing passes');
@@ -158,6 +177,9 @@ subtest 'penalties' => sub {
     XLimitRequests client 1/h name=rate
     XLimitPenalty client 2/10s for=1h count=rejected name=rejected exceeded="redirect /elsewhere"
 </Location>
+<Location /target>
+    XLimitPenalty client 1/10s for=1h name=target exceeded="redirect /target/x"
+</Location>
 CONF
     spew($s->path('conf/users'), 'me:{SHA}' . sha1_base64('right') . "=\n");
     my %wrong = (Authorization => 'Basic bWU6d3Jvbmc='), my %right = (Authorization => 'Basic bWU6cmlnaHQ=');
@@ -173,6 +195,9 @@ CONF
     sleep 0.05 while now() < $since + 1.2;
     is(statuses($s, '/events/x', 1), '200', '... do not prolong it');
     is(statuses($s, '/rejected/x', 6), '200 429 429 429 302 302', 'who is refused again and again is locked out');
+    is(statuses($s, '/target/x', 3), '200 200 200', 'the page to which it sends people is never refused by it');
+    is(scalar(() = $s->error_log =~ /xlimit\(406\): target of .* is locked out/g), 1, '... though a line says who is locked out');
+    is(statuses($s, '/target/y', 1), '302', '... from all else');
     ok($s->wait_for(sub { fetch($s->port, '/login/x', headers => { 'X-Client' => '192.0.2.1', %right })->{status} == 200 }, 4),
         'his time is over');
 };

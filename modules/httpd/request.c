@@ -125,7 +125,8 @@ void xl_request_pre_read(request_rec *r, conn_rec *c)
 
 /* ---- the decision ---------------------------------------------------- */
 
-/* Nobody is sent to where he already is. */
+/* Nobody is sent to where he already is. What is decided anew no longer says whom
+ * this request has locked out. */
 static bool excuse(xl_request_t *xr, request_rec *r)
 {
     xl_applied_t *by = &xr->applied[xr->verdict.by];
@@ -133,6 +134,7 @@ static bool excuse(xl_request_t *xr, request_rec *r)
     if (by->action->kind != XL_ACT_REDIRECT || by->excused || !xl_respond_is_target(r, by->action))
         return false;
     by->excused = true;
+    xl_events_locked(xr);
     return true;
 }
 
@@ -359,6 +361,20 @@ int xl_request_decide(request_rec *r)
     if (xr->up.n)
         xl_upload_begin(xr, r);
     return DECLINED;
+}
+
+/* TRACE is answered where URLs are mapped, and has no file: what <Location> and
+ * the host say of it is all there is. Directories would be merged next, into the
+ * host's alone. */
+int xl_request_decide_trace(request_rec *r)
+{
+    int rv;
+
+    if (r->method_number != M_TRACE || r->proxyreq)
+        return DECLINED;
+    if ((rv = ap_location_walk(r)) != OK || (rv = ap_if_walk(r)) != OK)
+        return rv;
+    return xl_request_decide(r);
 }
 
 /* Quick handlers (mod_cache's) answer before a URL is mapped and before
