@@ -20,7 +20,7 @@ use XL::Ledger qw(ledger);
 use XL::Paced;
 use XL::Server;
 use XL::Status qw(status_conf vhost);
-use XL::System qw(allow_files slurp);
+use XL::System qw(allow_files slurp stand_still);
 
 use constant { MANY => 800, RATE => 16e3, SHARED => 5e6, FILES => 120 };
 
@@ -32,7 +32,7 @@ allow_files(4096) or plan skip_all => 'more than 4096 open files are not allowed
 sub parked {
     my ($pid) = @_;
     my (%polled, %due);
-    kill STOP => $pid;
+    stand_still($pid);
     for my $path (glob "/proc/$pid/fdinfo/*") {
         my $text = slurp($path);
         $polled{$1} = 1 while $text =~ /^tfd:\s*(\d+)/mg;

@@ -20,6 +20,7 @@ use XL::Client qw(now fetch fetch_many);
 use XL::Ledger qw(ledger entry);
 use XL::Server;
 use XL::Status qw(status_conf status limit vhost);
+use XL::System qw(stand_still);
 
 my $NAME = 'fixed.example'; # the port is not the same after every start
 
@@ -144,7 +145,7 @@ subtest 'kill -9 of a child under load' => sub {
     my $before = numbers($s);
     my @load = load($s, 8, path => '/400k.bin');
     my ($busiest) = sort { descriptors($b) <=> descriptors($a) } $s->children;
-    kill STOP => $busiest; # so that the other child has its part
+    stand_still($busiest); # so that the other child has its part
     push @load, load($s, 8, path => '/400k.bin');
     kill KILL => $busiest;
     my $killed = now();

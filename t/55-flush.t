@@ -19,7 +19,7 @@ use XL::Client qw(now fetch);
 use XL::Copy qw(slots);
 use XL::Server;
 use XL::Status qw(status_conf limit);
-use XL::System qw(slurp spew);
+use XL::System qw(slurp spew stand_still);
 
 my $NAME = 'fixed.example';
 my $BASE = "ServerName $NAME:80\nXLimitQuota all 1TB 1d name=bytes\n" . status_conf();
@@ -116,7 +116,7 @@ subtest 'takeover' => sub {
     cmp_ok(scalar keys %holders, '>', 3, 'by one after the other');
 
     my $holder = newest($s)->{writer};
-    kill STOP => $holder;
+    stand_still($holder);
     my $stopped = now();
     ok($s->wait_for(sub { ask($s); newest($s)->{writer} != $holder }, 5), 'one that is stopped is replaced, too');
     cmp_ok(now() - $stopped, '<', 1.5, '... when it has not been seen for a while');

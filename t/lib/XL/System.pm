@@ -18,7 +18,7 @@ use IO::Socket::INET;
 use POSIX ();
 
 our @EXPORT_OK = qw(allow_files build_dir built_in certificate free_port httpd module_dir preload processes project
-    slurp spew valgrind_errors);
+    slurp spew stand_still valgrind_errors);
 
 my $project = abs_path(dirname(__FILE__) . '/../../..');
 my %asked;
@@ -66,6 +66,18 @@ sub processes { # the living ones
         push @found, { pid => $pid, group => $field[2], threads => $field[17] } if $field[0] ne 'Z';
     }
     return @found;
+}
+
+# kill() returns before all threads of a process have stopped: one that has not could
+# still accept a connection, and then answer nobody.
+sub stand_still {
+    my ($pid) = @_;
+    kill STOP => $pid or croak "process $pid: $!";
+    for (1 .. 1000) {
+        return 1 if !grep { slurp($_) !~ /^State:\s+[TZ]/m } grep { -e } glob "/proc/$pid/task/*/status";
+        select undef, undef, undef, 0.002;
+    }
+    croak "process $pid does not stand still";
 }
 
 # One self-signed certificate per test run, for localhost and 127.0.0.1.
