@@ -125,12 +125,19 @@ sub from { # one and the same thing, by source
     return download($kind, $tls, "/$pace/$source/" . ($source eq 'cgi' ? "give?$file" : $file));
 }
 
-# Seconds from that first byte on; without one it has not begun.
-sub at { my ($download, $seconds) = @_; return ($download->{series}[0] ? $download->{series}[0][0] : 0) + $seconds }
+# A period begins with the first byte that the server counts: after the request was sent,
+# and before this client, which begins sixty of them, has read it (half a second was seen).
+# What has to lie behind something is reckoned from when it was read, what in front of
+# something from when it was asked for.
+sub read_at {
+    my ($download, $seconds) = @_;
+    return ($download->{series}[0] ? $download->{series}[0][0] : 0) + $seconds;
+}
+
+sub asked_at { my ($download, $seconds) = @_; return XL::Paced::asked($download) + $seconds }
 
 sub bytes_at {
-    my ($download, $seconds) = @_;
-    my $time = at($download, $seconds);
+    my ($download, $time) = @_;
     return max(0, map { $_->[1] } grep { $_->[0] <= $time } @{ $download->{series} });
 }
 
@@ -143,7 +150,7 @@ sub pace_ok {
 # By the clock of another one, or by its own.
 sub pace_of {
     my ($from, $to, $clock, $download) = @_;
-    return pace_between($download // $clock, at($clock, $from), at($clock, $to));
+    return pace_between($download // $clock, read_at($clock, $from), asked_at($clock, $to));
 }
 
 # ---- all of them at once ----------------------------------------------------
@@ -174,7 +181,7 @@ push @paced, { %{ $h2->() }, title => 'event, HTTP/2' };
 
 subtest 'slow when it is used up, and back' => sub {
     for my $one (@paced) {
-        my $most = bytes_at($one, 2.3);
+        my $most = bytes_at($one, read_at($one, 2.3));
         ok($most > 0.9 * 500e3 && $most < 500e3 + 0.1 * RATE + 0.5 * SPEED, "$one->{title}: slows down at $most bytes");
         pace_ok('... then', pace_of(2.4, 4.8, $one), SPEED);
         pace_ok('... and after the turn of the period', pace_of(5.3, 6.8, $one), RATE);
@@ -183,11 +190,11 @@ subtest 'slow when it is used up, and back' => sub {
 
 subtest 'what has no rate besides' => sub {
     for my $one (@free) {
-        my $most = bytes_at($one, 1);
+        my $most = bytes_at($one, read_at($one, 1));
         # no more than a piece of 1 MB goes out before the quota is looked at again
         ok($most >= 2e6 && $most < 3.2e6, "$one->{title}: slows down at $most bytes");
         pace_ok('... then', pace_of(1.3, 4.7, $one), SPEED);
-        my $again = bytes_at($one, 6.3) - bytes_at($one, 4.8);
+        my $again = bytes_at($one, read_at($one, 6.3)) - bytes_at($one, asked_at($one, 4.8));
         ok($again > 1.9e6 && $again < 3.3e6, "... and after the turn of the period $again bytes more");
     }
 };
@@ -197,17 +204,18 @@ subtest 'new ones' => sub {
     for my $case (['the first', $before], ['a new one', $new], ['a newer one', $newer]) {
         pace_ok("of three: $case->[0]", pace_of(2.2, 4.8, $before, $case->[1]), SPEED / 3);
     }
-    cmp_ok(bytes_at($newer, 0.5), '<', 10e3, 'a new one is slow from its beginning');
+    cmp_ok(bytes_at($newer, read_at($newer, 0.5)), '<', 10e3, 'a new one is slow from its beginning');
 };
 
 subtest 'a crowd' => sub {
-    my $sum = sub { my ($from, $to) = @_;
-        my $time = at($crowd[0], 0);
-        sum(map { my $offset = $time - at($_, 0); bytes_at($_, $to + $offset) - bytes_at($_, $from + $offset) } @crowd) };
-    my ($slow, $back) = ($sum->(1.3, 3.9) / 2.6, $sum->(4.3, 4.8) / 0.5);
+    my $rate = sub {
+        my ($from, $to) = (read_at($crowd[0], $_[0]), asked_at($crowd[0], $_[1]));
+        return sum(map { bytes_at($_, $to) - bytes_at($_, $from) } @crowd) / ($to - $from);
+    };
+    my ($slow, $back) = ($rate->(1.3, 3.9), $rate->(4.3, 4.8));
     pace_ok('sixteen together', $slow, SPEED);
     ok($back > 0.9e6 && $back < 1.1e6, sprintf '... and together at once after the turn: %d B/s of 1000000', $back);
-    my @waited = sort { $a <=> $b } map { my $one = $_; my $turn = at($crowd[0], 4);
+    my @waited = sort { $a <=> $b } map { my $one = $_; my $turn = read_at($crowd[0], 4);
         my ($next) = grep { $_->[0] > $turn + 0.05 } @{ $one->{series} }; $next ? $next->[0] - $turn : 9e9 } @crowd;
     cmp_ok($waited[-1], '<', 1, sprintf '... each of them after %.2f to %.2f s', @waited[0, -1]);
 };

@@ -60,9 +60,10 @@ sub took {
     return $download->{ended} - asked($download);
 }
 
+# Of what curl received, from when it was called on.
 sub asked {
     my ($download) = @_;
-    return @{ $download->{responses} } ? $download->{responses}[0]{started} : $download->{started};
+    return @{ $download->{responses} // [] } ? $download->{responses}[0]{started} : $download->{started};
 }
 
 # Most bytes that the download had beyond burst + rate x time, in seconds at that rate.
