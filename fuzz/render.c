@@ -51,6 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (i = 0; i < ROWS; i++)
         limits[i].warn_least = limits[i].vhost_row = limits[i].account_row = vhosts[i].account_row = fuzz_number(&f);
     snprintf(query.name, sizeof(query.name), "%s", texts[0]);
+    for (i = 0; i < ROWS; i++)
+        xl_snapshot_derive_client(&clients[i]); /* a state is one of our words */
     xl_snapshot_derive(&snapshot);
     xl_snapshot_filter(&snapshot, how & 128 ? texts[1] : "");
     xl_snapshot_sort(&snapshot, how & 32 ? "used" : "vhost", how & 64);
