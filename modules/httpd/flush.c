@@ -27,7 +27,7 @@
 
 APLOG_USE_MODULE(xlimit);
 
-#define RETAINED_KEY "mod_xlimit-flush"
+#define RETAINED_KEY "mod_xlimit-flush-2" /* of the layout of flush_t */
 #define INSTANCE "xlimit-flush"
 #define STALE_NS (UINT64_C(500) * XL_NS_PER_MS) /* five ticks of mod_watchdog */
 #define LEAVING_ATTEMPTS 40                     /* of who ends, while another writes: */
@@ -57,6 +57,16 @@ static pid_t parent;
 
 /* ---- writing ---- */
 
+static size_t body_of_ledger(const void *of, void *body, size_t room)
+{
+    return xl_image_body(of, body, room);
+}
+
+static xl_source_t source_of_counters(void)
+{
+    return (xl_source_t){ xl_segment_ledger(), body_of_ledger, xl_segment_ledger() };
+}
+
 static void tell(xl_write_e result, const xl_write_fault_t *fault)
 {
     if (result == XL_WRITE_FAILED) {
@@ -74,14 +84,14 @@ static void tell(xl_write_e result, const xl_write_fault_t *fault)
 static bool write_now(void)
 {
     xl_write_fault_t fault = { NULL, 0 };
+    xl_source_t source = source_of_counters();
     bool mine;
 
     if (atomic_flag_test_and_set(&busy))
         return false;
     mine = xl_imagefile_lock(&flush->file);
     if (mine) {
-        tell(xl_imagefile_write(&flush->file, xl_segment_ledger(), &flush->lease->unfinished, xl_now().wall_ms, &fault),
-             &fault);
+        tell(xl_imagefile_write(&flush->file, &source, &flush->lease->unfinished, xl_now(), &fault), &fault);
         xl_imagefile_unlock(&flush->file);
     }
     atomic_flag_clear(&busy);
@@ -213,13 +223,13 @@ static bool open_cold(const char *path, size_t room, apr_pool_t *ptemp, server_r
     const char *reason = NULL;
     xl_copy_t copy;
 
-    xl_imagefile_load(&copy, path, ptemp);
+    xl_imagefile_load(&copy, path, &xl_image_counters, ptemp);
     if (copy.state == XL_COPY_UNUSABLE || copy.state == XL_COPY_NEWER)
         reason = copy.reason;
     else if (copy.state == XL_COPY_SPOILT)
         reason = make_way(&copy, ptemp, s);
     if (!reason)
-        reason = xl_imagefile_open(&flush->file, path, room, ptemp);
+        reason = xl_imagefile_open(&flush->file, path, &xl_image_counters, room, ptemp);
     if (!reason && !new_lease())
         reason = "has no memory for its lease";
     if (reason) {
@@ -234,11 +244,12 @@ static bool open_cold(const char *path, size_t room, apr_pool_t *ptemp, server_r
 
 static void make_room(size_t room, apr_pool_t *ptemp, server_rec *s)
 {
+    xl_source_t source = source_of_counters();
     const char *reason;
 
     if (flush->file.room >= room)
         return;
-    reason = xl_imagefile_grow(&flush->file, room, xl_segment_ledger(), xl_now().wall_ms, ptemp);
+    reason = xl_imagefile_grow(&flush->file, room, &source, xl_now(), ptemp);
     if (!reason)
         new_lease();
     else
@@ -254,13 +265,15 @@ void xl_flush_open(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_server
     flush = ap_retained_data_get(RETAINED_KEY);
     if (!flush)
         flush = ap_retained_data_create(RETAINED_KEY, sizeof(*flush));
+    flush->file.form = &xl_image_counters; /* this module may have been loaded anew, elsewhere */
     interval_ns = xl_config_server(main_server)->engine->flush_ms * XL_NS_PER_MS;
     log_server = main_server;
     parent = getpid();
     if (!strcmp(xl_segment_path(), "none"))
         return;
     if (!flush->file.path
-        && !open_cold(xl_imagefile_path(main_server->process->pool, xl_segment_path()), room, ptemp, main_server))
+        && !open_cold(xl_imagefile_path(main_server->process->pool, xl_segment_path(), &xl_image_counters), room, ptemp,
+                      main_server))
         return;
     make_room(room, ptemp, main_server);
     apr_pool_pre_cleanup_register(pconf, NULL, parent_leaves);
