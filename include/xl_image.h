@@ -9,7 +9,7 @@
  *     + room   body of slot 1, `room` bytes
  *
  * Which records these are, a form says: of the counters (here) the fixed part of
- * each entry in use.
+ * each entry in use; of keys what xl_kept.h makes of them.
  *
  * The caller reads and writes the file; here are only blocks of memory. He
  * writes the body, waits until that is on the disk, writes the head, waits
