@@ -187,6 +187,9 @@ typedef struct {
     _Atomic uint64_t mark;
 } xl_table_copy_t;
 
+/* The first cell from that one on in which a key is; XL_NO_CELL: there is none. */
+uint32_t xl_table_next(const xl_table_t *table, uint32_t cell);
+
 bool xl_table_copy(const xl_table_t *table, uint32_t cell, xl_table_copy_t *copy); /* false: no key is there */
 
 #endif

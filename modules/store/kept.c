@@ -84,26 +84,32 @@ static void fill(xl_kept_t *record, const xl_table_copy_t *cell, xl_kept_e kind,
     record->word[2] = atomic_load(&cell->usage.used[1]);
 }
 
-static void keep_table(const xl_kept_scope_t *scope, uint32_t number, xl_kept_moment_t now, list_t *list)
+static void keep_cell(const xl_kept_scope_t *scope, uint32_t number, uint32_t i, xl_kept_moment_t now, list_t *list)
 {
     const xl_kept_table_t *from = &scope->tables[number];
+    const xl_kept_limit_t *limit;
+    const xl_entry_t *entry;
+    xl_kept_t *record;
     xl_table_copy_t cell;
 
-    for (uint32_t i = 0; from->table && xl_table_cell(from->table, i); i++) {
-        const xl_kept_limit_t *limit;
-        const xl_entry_t *entry;
-        xl_kept_t *record;
+    if (!xl_table_copy(from->table, i, &cell))
+        return;
+    limit = limit_of(scope, cell.owner);
+    entry = xl_ledger_entry(scope->ledger, cell.owner);
+    if (!limit || limit->table != number || !entry || !is_worth(&cell, limit, now))
+        return;
+    record = next_record(list, limit->kind);
+    if (record)
+        fill(record, &cell, limit->kind, entry, from->name);
+}
 
-        if (!xl_table_copy(from->table, i, &cell))
-            continue;
-        limit = limit_of(scope, cell.owner);
-        entry = xl_ledger_entry(scope->ledger, cell.owner);
-        if (!limit || limit->table != number || !entry || !is_worth(&cell, limit, now))
-            continue;
-        record = next_record(list, limit->kind);
-        if (record)
-            fill(record, &cell, limit->kind, entry, from->name);
-    }
+static void keep_table(const xl_kept_scope_t *scope, uint32_t number, xl_kept_moment_t now, list_t *list)
+{
+    const xl_table_t *table = scope->tables[number].table;
+    uint32_t i = table ? xl_table_next(table, 0) : XL_NO_CELL;
+
+    for (; i != XL_NO_CELL; i = xl_table_next(table, i + 1))
+        keep_cell(scope, number, i, now, list);
 }
 
 size_t xl_kept_body(const xl_kept_scope_t *scope, xl_kept_moment_t now, void *body, size_t room, uint64_t *left_out)

@@ -64,6 +64,25 @@ bool xl_table_copy(const xl_table_t *table, uint32_t cell, xl_table_copy_t *copy
     return true;
 }
 
+static bool is_empty(const xl_table_set_t *set)
+{
+    uint32_t tags = 0;
+
+    for (unsigned i = 0; i < XL_TABLE_WAYS; i++)
+        tags |= atomic_load_explicit(&set->tag[i], memory_order_relaxed);
+    return !tags;
+}
+
+uint32_t xl_table_next(const xl_table_t *table, uint32_t cell)
+{
+    while (cell / XL_TABLE_WAYS < table->sets) {
+        if (is_used(table, cell))
+            return cell;
+        cell += cell % XL_TABLE_WAYS == 0 && is_empty(&table->set[cell / XL_TABLE_WAYS]) ? XL_TABLE_WAYS : 1;
+    }
+    return XL_NO_CELL;
+}
+
 uint64_t xl_table_locked(const xl_table_t *table, uint64_t now_ms)
 {
     uint64_t n = 0;

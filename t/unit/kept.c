@@ -276,7 +276,7 @@ static void look_at_label(const server_t *s)
 
     ok(at && xl_table_copy(&s->clients, (uint32_t)(at - s->clients.cell), &cell), "the key is there");
     is_str(cell.text, "192.0.2.1", "... under its name");
-    ok(cell.owner == LOGIN + 1 && !cell.pins && !cell.has_usage, "... of its limit, which is elsewhere now; not pinned");
+    ok(cell.owner == LOGIN + 1 && !cell.pins && !cell.has_usage, "... of its limit, which is elsewhere; not pinned");
 }
 
 /* Limits are found by identity and tables by name. */
