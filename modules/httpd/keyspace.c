@@ -4,8 +4,9 @@
  * XLimitMemory, and one for each XLimitZone, sized by its entries=. Their memory
  * and locks are there from the first configuration that needs them; a zone that
  * keeps its name and size keeps its counters over a graceful restart, another
- * one begins anew. Children write to the memory, so the parent trusts nothing in
- * it.
+ * one begins anew. Their secret is random, or that of an earlier server whose
+ * keys are put back (keyfile.c). Children write to the memory, so the parent
+ * trusts nothing in it.
  * Who locks: the tables, by the mutexes made here, one per stripe of all tables.
  */
 #include "xl_conn.h"
@@ -44,6 +45,7 @@ typedef struct {
 } keyspace_t;
 
 static keyspace_t *keyspace; /* retained: old and new generation share it */
+static bool is_new;                /* its secret is of this configuration */
 static _Atomic uint64_t *failures; /* of this configuration, by zone; of each process its own */
 
 /* ---- locks ---------------------------------------------------------------- */
@@ -247,6 +249,7 @@ bool xl_keyspace_open(server_rec *main_server)
     if (!keyspace)
         keyspace = ap_retained_data_create(RETAINED_KEY, sizeof(*keyspace));
     failures = apr_pcalloc(main_server->process->pconf, (zones + 1) * sizeof(*failures));
+    is_new = false;
     if (!zones && !wanted() && !keyspace->n)
         return true;
     if (!keyspace->ready) {
@@ -256,7 +259,7 @@ bool xl_keyspace_open(server_rec *main_server)
         }
         if (!make_mutexes(main_server))
             return false;
-        keyspace->ready = true;
+        keyspace->ready = is_new = true;
     }
     return provide_all(main_server);
 }
@@ -288,6 +291,16 @@ const uint8_t *xl_keyspace_secret(void)
     static const uint8_t none[16];
 
     return keyspace ? keyspace->secret : none;
+}
+
+bool xl_keyspace_is_new(void)
+{
+    return is_new;
+}
+
+void xl_keyspace_set_secret(const uint8_t secret[16])
+{
+    memcpy(keyspace->secret, secret, sizeof(keyspace->secret));
 }
 
 _Atomic uint64_t *xl_keyspace_failures(uint32_t zone)
