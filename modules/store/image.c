@@ -177,8 +177,12 @@ static void read_entry(xl_entry_t *entry, const xl_image_head_t *head, const voi
 {
     memset(entry, 0, sizeof(*entry));
     memcpy(entry, (const unsigned char *)body + (size_t)index * head->record_bytes, head->record_bytes);
-    if (!same_boot)
-        atomic_store(&entry->meter.tat_ns, 0);
+    if (same_boot)
+        return;
+    atomic_store(&entry->meter.tat_ns, 0);
+    atomic_store(&entry->speed.tat_ns, 0);
+    atomic_store(&entry->mark, 0);
+    atomic_store(&entry->crowded, 0);
 }
 
 static const char *check_entries(const xl_image_head_t *head, const void *body)

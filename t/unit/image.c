@@ -8,6 +8,7 @@
 #include "tap.h"
 #include "xl_crc.h"
 #include "xl_image.h"
+#include "xl_mark.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -441,6 +442,8 @@ static void test_boots_and_room(void)
     xl_image_taken_t taken;
 
     atomic_store(&counter(&source, "a", 1)->meter.tat_ns, 99);
+    atomic_store(&counter(&source, "a", 0)->speed.tat_ns, 99);
+    xl_mark_lock(&counter(&source, "a", 0)->mark, 1, 99);
     counter(&source, "b", 1);
     counter(&source, "c", 1);
     xl_image_sign(&head, FORM, &source, 1, 1000, 1);
@@ -451,6 +454,9 @@ static void test_boots_and_room(void)
     is_u64(atomic_load(&xl_ledger_entry(&same, 0)->meter.tat_ns), 99, "within a boot meters go on");
     xl_image_take(&other, &head, body, true);
     is_u64(atomic_load(&xl_ledger_entry(&other, 0)->meter.tat_ns), 0, "after another boot they are at rest");
+    is_u64(atomic_load(&xl_ledger_entry(&other, 0)->speed.tat_ns), 0, "... of a speed answer, too");
+    is_u64(atomic_load(&xl_ledger_entry(&same, 0)->mark) >> 20, 99, "within a boot a lock-out goes on");
+    is_u64(atomic_load(&xl_ledger_entry(&other, 0)->mark), 0, "after another boot its end means nothing");
     free(source.base);
     free(same.base);
     free(other.base);
