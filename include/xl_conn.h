@@ -224,6 +224,8 @@ bool xl_keyspace_open(server_rec *main_server); /* post_config, behind xl_segmen
 void xl_keyspace_child(apr_pool_t *pchild, server_rec *main_server);
 xl_table_t *xl_keyspace_table(const xl_keyzone_t *zone); /* NULL: of clients; NULL: there is none */
 const uint8_t *xl_keyspace_secret(void);
+bool xl_keyspace_is_new(void); /* this configuration made the secret: nobody has hashed with it yet */
+void xl_keyspace_set_secret(const uint8_t secret[16]); /* while it is new */
 bool xl_keyspace_gone(uint32_t row); /* its process is gone; false: ask again */
 
 /* keys.c: which key a request has in a limit */

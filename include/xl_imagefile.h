@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * xl_imagefile: the file of copies (xl_image) beside the state file: found,
+ * xl_imagefile: a file of copies (xl_image) beside the state file: found,
  * opened by the parent, written by whoever has its lock. Knows nothing of
- * leases and times.
+ * leases and times, and of what is copied only the form.
  *
  * The writer holds a POSIX record lock on the file from before it reads the
  * heads until the head that it wrote is on the disk: a process that is stopped
@@ -13,6 +13,7 @@
 #ifndef XL_IMAGEFILE_H
 #define XL_IMAGEFILE_H
 
+#include "xl_decide.h"
 #include "xl_image.h"
 
 #include "apr_pools.h"
@@ -38,12 +39,21 @@ typedef struct {
 
 typedef struct {
     const char *path;
+    const xl_image_form_t *form;
     int fd;           /* -1: none; inherited by children */
     size_t room;      /* of a body */
     bool reserved;    /* there is disk space for all of it */
     void *body;       /* of this process, made when it first writes */
     pid_t writer;     /* the process that has written last, of those that share this memory */
 } xl_imagefile_t;
+
+/* What is copied: a body of it as it is at this moment is what the function
+ * writes, its length what that returns; more than `room` when it would not do. */
+typedef struct {
+    const xl_ledger_t *ledger; /* that is of this boot */
+    size_t (*body)(const void *of, void *body, size_t room);
+    const void *of;
+} xl_source_t;
 
 /* How a write came out; on FAILED what could not be done, and the errno or 0. */
 typedef enum { XL_WRITE_NOTHING, XL_WRITE_DONE, XL_WRITE_FAILED } xl_write_e;
@@ -53,18 +63,19 @@ typedef struct {
 } xl_write_fault_t;
 
 /* The path of the copies of a state file. */
-const char *xl_imagefile_path(apr_pool_t *p, const char *state_path);
+const char *xl_imagefile_path(apr_pool_t *p, const char *state_path, const xl_image_form_t *form);
 
 /* Only looks. The body is in memory of the pool. */
-void xl_imagefile_load(xl_copy_t *copy, const char *path, apr_pool_t *p);
+void xl_imagefile_load(xl_copy_t *copy, const char *path, const xl_image_form_t *form, apr_pool_t *p);
 
 /* Opens or creates it; path lives as long. NULL, or why it cannot be used. No
  * disk space is no reason: it is asked for again at each write. */
-const char *xl_imagefile_open(xl_imagefile_t *file, const char *path, size_t room, apr_pool_t *p);
+const char *xl_imagefile_open(xl_imagefile_t *file, const char *path, const xl_image_form_t *form, size_t room,
+                              apr_pool_t *p);
 
 /* A larger file with a copy in it takes its name; who has the old one open goes
  * on with that. NULL or the reason, and nothing has changed. */
-const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_ledger_t *ledger, int64_t wall_ms,
+const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_source_t *source, xl_now_t now,
                               apr_pool_t *p);
 
 /* Whether nobody else writes now, and then nobody does until _unlock. One
@@ -75,7 +86,7 @@ void xl_imagefile_unlock(const xl_imagefile_t *file);
 /* Writes a copy, locked, if it would not be the same as the newest one.
  * *unfinished, shared by all who write: 1 + the slot of which nobody knows how
  * its last write ended. Waits for the disk. */
-xl_write_e xl_imagefile_write(xl_imagefile_t *file, const xl_ledger_t *ledger, _Atomic uint32_t *unfinished,
-                              int64_t wall_ms, xl_write_fault_t *fault);
+xl_write_e xl_imagefile_write(xl_imagefile_t *file, const xl_source_t *source, _Atomic uint32_t *unfinished,
+                              xl_now_t now, xl_write_fault_t *fault);
 
 #endif

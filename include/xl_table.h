@@ -146,6 +146,10 @@ xl_pin_t xl_table_pin_most(xl_table_t *table, uint32_t row, const xl_table_key_t
                            bool *full);
 void xl_table_unpin(xl_table_t *table, uint32_t row, xl_pin_t pin);
 
+/* Puts a key into a free cell, pinned by nobody. XL_NO_CELL: none of its cells is
+ * free, or it is there already. Nobody else is on the table. */
+uint32_t xl_table_add(xl_table_t *table, const xl_table_key_t *key, uint64_t now_ms);
+
 xl_cell_t *xl_table_cell(const xl_table_t *table, uint32_t cell); /* NULL when out of range */
 uint32_t xl_cell_pins(const xl_cell_t *cell);                     /* of all processes */
 
@@ -170,9 +174,10 @@ void xl_table_totals(const xl_table_t *table, xl_table_totals_t *totals);
 /* How many of its keys are locked out. Reads all cells that are in use. */
 uint64_t xl_table_locked(const xl_table_t *table, uint64_t now_ms);
 
-/* What stands in a cell, for a status page, without having it pinned: of one
- * moment, unless its key changes again and again meanwhile. */
+/* What stands in a cell, for who has it not pinned: of one moment, unless its key
+ * changes again and again meanwhile. */
 typedef struct {
+    uint64_t id[2];
     char text[XL_TABLE_LABEL_BYTES + 1];
     uint32_t owner, pins;
     bool has_usage;
@@ -181,6 +186,9 @@ typedef struct {
     xl_usage_t usage;         /* or this */
     _Atomic uint64_t mark;
 } xl_table_copy_t;
+
+/* The first cell from that one on in which a key is; XL_NO_CELL: there is none. */
+uint32_t xl_table_next(const xl_table_t *table, uint32_t cell);
 
 bool xl_table_copy(const xl_table_t *table, uint32_t cell, xl_table_copy_t *copy); /* false: no key is there */
 

@@ -211,9 +211,13 @@ subtest 'a broken disk' => sub {
     for my $case (@cases) {
         my ($what, $variable, $error) = @$case;
         my $flag = "$shim_dir/$what";
-        my $s = shimmed("XLimitFlush 100ms\n", "$variable=$flag")->start;
+        my $s = shimmed("XLimitFlush 100ms\nXLimitQuota client 1TB 1h name=keyed\n", "$variable=$flag")->start;
         $s->wait_for(sub { sequence($s) }, 2);
         breaks_and_heals($s, $what, sub { spew($flag, '') }, sub { unlink $flag }, $error);
+        my @keys = said($s, qr/:error\].*\Q$error\E.*xlimit\(253\): .*\.keys .*; trying again/);
+        is(scalar @keys, 1, '... the copy of the keys, too, is missed once');
+        ok($s->wait_for(sub { said($s, qr/:notice\].*xlimit\(254\)/) }, 3), '... and written again');
+        is(scalar(said($s, qr/xlimit\(25/)), 2, '... with no more lines');
 
         spew($flag, '');
         ask($s);

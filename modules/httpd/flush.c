@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * flush: copies the counters to the disk (contract in xl_flush.h). Owns the file
- * of copies while the server runs, and the lease: one page that all processes
+ * flush: copies the counters to the disk, and has keyfile.c copy the keys (contract
+ * in xl_flush.h). Owns the file of copies while the server runs, and the lease: one page that all processes
  * share and that says who writes, since when he was last seen, and of which slot
  * nobody knows how its write ended.
  * Never loses what is counted when the disk fails: that is in the ledger, which
@@ -13,6 +13,7 @@
 #include "xl_flush.h"
 
 #include "xl_imagefile.h"
+#include "xl_keyfile.h"
 #include "xl_segment.h"
 #include "xl_segment_start.h"
 #include "xl_statefile.h"
@@ -27,7 +28,7 @@
 
 APLOG_USE_MODULE(xlimit);
 
-#define RETAINED_KEY "mod_xlimit-flush"
+#define RETAINED_KEY "mod_xlimit-flush-2" /* of the layout of flush_t */
 #define INSTANCE "xlimit-flush"
 #define STALE_NS (UINT64_C(500) * XL_NS_PER_MS) /* five ticks of mod_watchdog */
 #define LEAVING_ATTEMPTS 40                     /* of who ends, while another writes: */
@@ -57,6 +58,16 @@ static pid_t parent;
 
 /* ---- writing ---- */
 
+static size_t body_of_ledger(const void *of, void *body, size_t room)
+{
+    return xl_image_body(of, body, room);
+}
+
+static xl_source_t source_of_counters(void)
+{
+    return (xl_source_t){ xl_segment_ledger(), body_of_ledger, xl_segment_ledger() };
+}
+
 static void tell(xl_write_e result, const xl_write_fault_t *fault)
 {
     if (result == XL_WRITE_FAILED) {
@@ -71,21 +82,35 @@ static void tell(xl_write_e result, const xl_write_fault_t *fault)
 }
 
 /* false: somebody else writes at this moment. */
-static bool write_now(void)
+static bool write_counters(void)
 {
     xl_write_fault_t fault = { NULL, 0 };
-    bool mine;
+    xl_source_t source = source_of_counters();
+
+    if (!flush->file.path)
+        return true;
+    if (!xl_imagefile_lock(&flush->file))
+        return false;
+    tell(xl_imagefile_write(&flush->file, &source, &flush->lease->unfinished, xl_now(), &fault), &fault);
+    xl_imagefile_unlock(&flush->file);
+    return true;
+}
+
+typedef enum { IN_TIME, CHILD_ENDS, PARENT_ENDS } occasion_e;
+
+/* The tables of keys are memory that the parent has as well: children that end
+ * do not copy them, one after the other, when the parent will. */
+static bool write_now(occasion_e occasion)
+{
+    bool done;
 
     if (atomic_flag_test_and_set(&busy))
         return false;
-    mine = xl_imagefile_lock(&flush->file);
-    if (mine) {
-        tell(xl_imagefile_write(&flush->file, xl_segment_ledger(), &flush->lease->unfinished, xl_now().wall_ms, &fault),
-             &fault);
-        xl_imagefile_unlock(&flush->file);
-    }
+    done = write_counters();
+    if (occasion != CHILD_ENDS)
+        done = xl_keyfile_write(occasion == PARENT_ENDS) && done;
     atomic_flag_clear(&busy);
-    return mine;
+    return done;
 }
 
 /* ---- the lease ---- */
@@ -130,7 +155,7 @@ static apr_status_t tick(int state, void *data, apr_pool_t *pool)
     (void)data;
     (void)pool;
     if (state == AP_WATCHDOG_STATE_RUNNING && hold_lease(now_ns) && is_due(now_ns))
-        write_now();
+        write_now(IN_TIME);
     return APR_SUCCESS; /* anything else would be the last tick */
 }
 
@@ -146,9 +171,9 @@ static bool watch(apr_pool_t *pconf)
 
 /* ---- leaving ---- */
 
-static void write_last(void)
+static void write_last(occasion_e occasion)
 {
-    for (unsigned i = 0; i < LEAVING_ATTEMPTS && !write_now(); i++)
+    for (unsigned i = 0; i < LEAVING_ATTEMPTS && !write_now(occasion); i++)
         usleep(LEAVING_PAUSE_US);
 }
 
@@ -157,7 +182,7 @@ static apr_status_t child_leaves(void *data)
     uint32_t me = (uint32_t)getpid();
 
     (void)data;
-    write_last();
+    write_last(CHILD_ENDS);
     atomic_compare_exchange_strong(&flush->lease->holder, &me, 0);
     return APR_SUCCESS;
 }
@@ -167,13 +192,13 @@ static apr_status_t parent_leaves(void *data)
 {
     (void)data;
     if (getpid() == parent)
-        write_last();
+        write_last(PARENT_ENDS);
     return APR_SUCCESS;
 }
 
 void xl_flush_child(apr_pool_t *pchild)
 {
-    if (flush && flush->file.path)
+    if (flush && flush->lease)
         apr_pool_pre_cleanup_register(pchild, NULL, child_leaves);
 }
 
@@ -213,15 +238,13 @@ static bool open_cold(const char *path, size_t room, apr_pool_t *ptemp, server_r
     const char *reason = NULL;
     xl_copy_t copy;
 
-    xl_imagefile_load(&copy, path, ptemp);
+    xl_imagefile_load(&copy, path, &xl_image_counters, ptemp);
     if (copy.state == XL_COPY_UNUSABLE || copy.state == XL_COPY_NEWER)
         reason = copy.reason;
     else if (copy.state == XL_COPY_SPOILT)
         reason = make_way(&copy, ptemp, s);
     if (!reason)
-        reason = xl_imagefile_open(&flush->file, path, room, ptemp);
-    if (!reason && !new_lease())
-        reason = "has no memory for its lease";
+        reason = xl_imagefile_open(&flush->file, path, &xl_image_counters, room, ptemp);
     if (reason) {
         flush->file.path = NULL;
         without_copies(path, reason, s);
@@ -234,11 +257,12 @@ static bool open_cold(const char *path, size_t room, apr_pool_t *ptemp, server_r
 
 static void make_room(size_t room, apr_pool_t *ptemp, server_rec *s)
 {
+    xl_source_t source = source_of_counters();
     const char *reason;
 
     if (flush->file.room >= room)
         return;
-    reason = xl_imagefile_grow(&flush->file, room, xl_segment_ledger(), xl_now().wall_ms, ptemp);
+    reason = xl_imagefile_grow(&flush->file, room, &source, xl_now(), ptemp);
     if (!reason)
         new_lease();
     else
@@ -246,28 +270,43 @@ static void make_room(size_t room, apr_pool_t *ptemp, server_rec *s)
                      flush->file.path, reason);
 }
 
+static bool open_counters(apr_pool_t *ptemp, server_rec *s)
+{
+    const char *path = xl_imagefile_path(s->process->pool, xl_segment_path(), &xl_image_counters);
+    size_t room = xl_image_room(xl_segment_ledger()->capacity);
+
+    if (!flush->lease && !new_lease()) {
+        without_copies(path, "has no memory for its lease", s);
+        return false;
+    }
+    if (!flush->file.path && !open_cold(path, room, ptemp, s))
+        return false;
+    make_room(room, ptemp, s);
+    return true;
+}
+
 void xl_flush_open(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_server)
 {
-    const xl_ledger_t *ledger = xl_segment_ledger();
-    size_t room = xl_image_room(ledger->capacity);
+    bool counters, keys;
 
     flush = ap_retained_data_get(RETAINED_KEY);
     if (!flush)
         flush = ap_retained_data_create(RETAINED_KEY, sizeof(*flush));
+    flush->file.form = &xl_image_counters; /* this module may have been loaded anew, elsewhere */
     interval_ns = xl_config_server(main_server)->engine->flush_ms * XL_NS_PER_MS;
     log_server = main_server;
     parent = getpid();
     if (!strcmp(xl_segment_path(), "none"))
         return;
-    if (!flush->file.path
-        && !open_cold(xl_imagefile_path(main_server->process->pool, xl_segment_path()), room, ptemp, main_server))
+    counters = open_counters(ptemp, main_server);
+    keys = xl_keyfile_open(pconf, ptemp, main_server);
+    if (!flush->lease || (!counters && !keys))
         return;
-    make_room(room, ptemp, main_server);
     apr_pool_pre_cleanup_register(pconf, NULL, parent_leaves);
     if (!watch(pconf) && !flush->told) {
         flush->told = true;
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, main_server, "xlimit(249): mod_watchdog is not loaded: counters are "
-                     "copied to %s only when a child or the server ends, not every XLimitFlush; load it",
-                     flush->file.path);
+                     "copied only when a child or the server ends, and keys when the server does, not every "
+                     "XLimitFlush; load it");
     }
 }

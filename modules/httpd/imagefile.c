@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * imagefile: opens, reads and writes the file of copies (contract in
+ * imagefile: opens, reads and writes a file of copies (contract in
  * xl_imagefile.h). Never looks into a body, never shortens or deletes a file
  * that has held one, never logs.
  * Who locks: the caller, by xl_imagefile_lock, for writing.
@@ -21,11 +21,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SUFFIX ".snapshot"
-
-const char *xl_imagefile_path(apr_pool_t *p, const char *state_path)
+const char *xl_imagefile_path(apr_pool_t *p, const char *state_path, const xl_image_form_t *form)
 {
-    return apr_pstrcat(p, state_path, SUFFIX, NULL);
+    return apr_pstrcat(p, state_path, form->suffix, NULL);
 }
 
 /* ---- reading and writing bytes ---- */
@@ -81,8 +79,8 @@ static int read_heads(int fd, xl_image_head_t head[XL_IMAGE_SLOTS])
 
 /* The newest slot whose body is good too; of several that are not, the reason of
  * the last. */
-static void load_newest(xl_copy_t *copy, int fd, const xl_image_head_t head[XL_IMAGE_SLOTS],
-                        bool good[XL_IMAGE_SLOTS], apr_pool_t *p)
+static void load_newest(xl_copy_t *copy, int fd, const xl_image_form_t *form,
+                        const xl_image_head_t head[XL_IMAGE_SLOTS], bool good[XL_IMAGE_SLOTS], apr_pool_t *p)
 {
     while ((copy->slot = xl_image_newest(head, good)) != XL_IMAGE_NO_SLOT) {
         int error;
@@ -90,7 +88,8 @@ static void load_newest(xl_copy_t *copy, int fd, const xl_image_head_t head[XL_I
         copy->head = head[copy->slot];
         copy->body = apr_palloc(p, (size_t)copy->head.length + 1);
         error = read_at(fd, copy->body, (size_t)copy->head.length, copy->head.body_at);
-        copy->reason = error ? xl_statefile_fault(p, "cannot be read", error) : xl_image_check_body(&copy->head, copy->body);
+        copy->reason = error ? xl_statefile_fault(p, "cannot be read", error)
+                             : xl_image_check_body(&copy->head, form, copy->body);
         if (!copy->reason) {
             copy->state = XL_COPY_GOOD;
             return;
@@ -99,7 +98,7 @@ static void load_newest(xl_copy_t *copy, int fd, const xl_image_head_t head[XL_I
     }
 }
 
-static void load_open(xl_copy_t *copy, int fd, uint64_t file_bytes, apr_pool_t *p)
+static void load_open(xl_copy_t *copy, int fd, const xl_image_form_t *form, uint64_t file_bytes, apr_pool_t *p)
 {
     xl_image_head_t head[XL_IMAGE_SLOTS];
     bool good[XL_IMAGE_SLOTS], newer;
@@ -113,7 +112,7 @@ static void load_open(xl_copy_t *copy, int fd, uint64_t file_bytes, apr_pool_t *
     }
     copy->state = XL_COPY_SPOILT;
     for (i = 0; i < XL_IMAGE_SLOTS; i++) {
-        const char *reason = xl_image_check_head(&head[i], file_bytes, &newer);
+        const char *reason = xl_image_check_head(&head[i], form, file_bytes, &newer);
 
         good[i] = !reason;
         blank += xl_image_blank(&head[i]);
@@ -125,10 +124,10 @@ static void load_open(xl_copy_t *copy, int fd, uint64_t file_bytes, apr_pool_t *
     if (blank == XL_IMAGE_SLOTS)
         copy->state = XL_COPY_NONE;
     else if (copy->state != XL_COPY_NEWER)
-        load_newest(copy, fd, head, good, p);
+        load_newest(copy, fd, form, head, good, p);
 }
 
-void xl_imagefile_load(xl_copy_t *copy, const char *path, apr_pool_t *p)
+void xl_imagefile_load(xl_copy_t *copy, const char *path, const xl_image_form_t *form, apr_pool_t *p)
 {
     struct stat st;
     int fd;
@@ -141,7 +140,7 @@ void xl_imagefile_load(xl_copy_t *copy, const char *path, apr_pool_t *p)
             copy->state = XL_COPY_NONE;
         return;
     }
-    load_open(copy, fd, (uint64_t)st.st_size, p);
+    load_open(copy, fd, form, (uint64_t)st.st_size, p);
     close(fd);
 }
 
@@ -173,12 +172,13 @@ static int reserve(xl_imagefile_t *file)
     return error;
 }
 
-const char *xl_imagefile_open(xl_imagefile_t *file, const char *path, size_t room, apr_pool_t *p)
+const char *xl_imagefile_open(xl_imagefile_t *file, const char *path, const xl_image_form_t *form, size_t room,
+                              apr_pool_t *p)
 {
     const char *reason;
     struct stat st;
 
-    *file = (xl_imagefile_t){ .path = path };
+    *file = (xl_imagefile_t){ .path = path, .form = form };
     reason = xl_statefile_open_safely(path, O_RDWR | O_CREAT, &file->fd, &st, p);
     if (reason)
         return reason;
@@ -188,13 +188,13 @@ const char *xl_imagefile_open(xl_imagefile_t *file, const char *path, size_t roo
     return NULL;
 }
 
-const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_ledger_t *ledger, int64_t wall_ms,
+const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_source_t *source, xl_now_t now,
                               apr_pool_t *p)
 {
     const char *path = apr_pstrcat(p, file->path, ".new", NULL), *reason;
     _Atomic uint32_t unfinished = 0;
     xl_write_fault_t fault = { NULL, 0 };
-    xl_imagefile_t next = { .path = file->path, .room = room };
+    xl_imagefile_t next = { .path = file->path, .form = file->form, .room = room };
     struct stat st;
 
     if (unlink(path) && errno != ENOENT) /* what an earlier attempt left is incomplete */
@@ -202,7 +202,7 @@ const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_ledger
     reason = xl_statefile_open_safely(path, O_RDWR | O_CREAT | O_EXCL, &next.fd, &st, p);
     if (reason)
         return apr_psprintf(p, "%s %s", path, reason);
-    if (xl_imagefile_write(&next, ledger, &unfinished, wall_ms, &fault) == XL_WRITE_FAILED)
+    if (xl_imagefile_write(&next, source, &unfinished, now, &fault) == XL_WRITE_FAILED)
         reason = apr_psprintf(p, "%s %s", path, xl_statefile_fault(p, fault.what, fault.error));
     else if (rename(path, file->path))
         reason = xl_statefile_fault(p, apr_pstrcat(p, "cannot be replaced by ", path, NULL), errno);
@@ -265,8 +265,8 @@ static xl_write_e prepare(xl_imagefile_t *file, xl_write_fault_t *fault)
     return XL_WRITE_DONE;
 }
 
-xl_write_e xl_imagefile_write(xl_imagefile_t *file, const xl_ledger_t *ledger, _Atomic uint32_t *unfinished,
-                              int64_t wall_ms, xl_write_fault_t *fault)
+xl_write_e xl_imagefile_write(xl_imagefile_t *file, const xl_source_t *source, _Atomic uint32_t *unfinished,
+                              xl_now_t now, xl_write_fault_t *fault)
 {
     xl_image_head_t head[XL_IMAGE_SLOTS], next;
     bool good[XL_IMAGE_SLOTS], newer;
@@ -280,13 +280,13 @@ xl_write_e xl_imagefile_write(xl_imagefile_t *file, const xl_ledger_t *ledger, _
     if ((error = read_heads(file->fd, head)))
         return failed(fault, "cannot be read", error);
     for (unsigned i = 0; i < XL_IMAGE_SLOTS; i++)
-        good[i] = !xl_image_check_head(&head[i], xl_image_file_bytes(file->room), &newer);
-    length = xl_image_body(ledger, file->body, file->room);
+        good[i] = !xl_image_check_head(&head[i], file->form, xl_image_file_bytes(file->room), &newer);
+    length = source->body(source->of, file->body, file->room);
     if (length > file->room)
         return failed(fault, "is too small for all counters; stop and start the server", 0);
     slot = xl_image_next(head, good, again, &sequence);
-    xl_image_sign(&next, ledger, (uint32_t)getpid());
-    xl_image_seal(&next, slot, file->room, file->body, length, sequence, wall_ms);
+    xl_image_sign(&next, file->form, source->ledger, (uint32_t)getpid(), now.wall_ms, now.mono_ns / XL_NS_PER_MS);
+    xl_image_seal(&next, slot, file->room, file->body, length, sequence);
     if (again >= XL_IMAGE_SLOTS && is_same(head, good, &next))
         return XL_WRITE_NOTHING;
     atomic_store(unfinished, 1 + slot);

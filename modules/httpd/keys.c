@@ -2,8 +2,8 @@
  *
  * keys: which key of a limit a request has, and the table where its counter is:
  * an address, cut to the bits that tell clients apart, or the value of a zone's
- * expression, of any length; hashed with the limit under a secret of this server
- * that never stands in shared memory.
+ * expression, of any length; hashed with the limit under a secret that stands in
+ * each process's own memory, never in the shared one, and in the copy of the keys.
  * Never keeps a value; who has a cell pinned lets it go. Where tables live is
  * keyspace.c's affair. Runs in the request's own thread; nobody locks.
  */

@@ -4,8 +4,9 @@
  * XLimitMemory, and one for each XLimitZone, sized by its entries=. Their memory
  * and locks are there from the first configuration that needs them; a zone that
  * keeps its name and size keeps its counters over a graceful restart, another
- * one begins anew. Children write to the memory, so the parent trusts nothing in
- * it.
+ * one begins anew. Their secret is random, or that of an earlier server whose
+ * keys are put back (keyfile.c). Children write to the memory, so the parent
+ * trusts nothing in it.
  * Who locks: the tables, by the mutexes made here, one per stripe of all tables.
  */
 #include "xl_conn.h"
@@ -44,6 +45,7 @@ typedef struct {
 } keyspace_t;
 
 static keyspace_t *keyspace; /* retained: old and new generation share it */
+static bool is_new; /* its secret is of this configuration */
 
 /* ---- locks ---------------------------------------------------------------- */
 
@@ -245,6 +247,7 @@ bool xl_keyspace_open(server_rec *main_server)
     keyspace = ap_retained_data_get(RETAINED_KEY);
     if (!keyspace)
         keyspace = ap_retained_data_create(RETAINED_KEY, sizeof(*keyspace));
+    is_new = false;
     if (!zones && !wanted() && !keyspace->n)
         return true;
     if (!keyspace->ready) {
@@ -254,7 +257,7 @@ bool xl_keyspace_open(server_rec *main_server)
         }
         if (!make_mutexes(main_server))
             return false;
-        keyspace->ready = true;
+        keyspace->ready = is_new = true;
     }
     return provide_all(main_server);
 }
@@ -286,6 +289,16 @@ const uint8_t *xl_keyspace_secret(void)
     static const uint8_t none[16];
 
     return keyspace ? keyspace->secret : none;
+}
+
+bool xl_keyspace_is_new(void)
+{
+    return is_new;
+}
+
+void xl_keyspace_set_secret(const uint8_t secret[16])
+{
+    memcpy(keyspace->secret, secret, sizeof(keyspace->secret));
 }
 
 bool xl_keyspace_gone(uint32_t row)

@@ -191,6 +191,11 @@ static bool migrate(xl_segment_t *segment, const xl_segment_need_t *need, apr_po
 
 /* ---- the copy against power loss ---- */
 
+static void load_copy(xl_copy_t *copy, const xl_segment_need_t *need, apr_pool_t *ptemp)
+{
+    xl_imagefile_load(copy, xl_imagefile_path(ptemp, need->path, &xl_image_counters), &xl_image_counters, ptemp);
+}
+
 static const char *time_of(const xl_copy_t *copy, apr_pool_t *p)
 {
     char *text = apr_palloc(p, APR_RFC822_DATE_LEN);
@@ -214,8 +219,8 @@ static xl_segment_need_t need_for(const xl_segment_need_t *need, const xl_copy_t
 {
     xl_segment_need_t both = *need;
 
-    if (copy->state == XL_COPY_GOOD && both.capacity < xl_image_entries(&copy->head))
-        both.capacity = xl_image_entries(&copy->head);
+    if (copy->state == XL_COPY_GOOD && both.capacity < xl_image_records(&copy->head))
+        both.capacity = xl_image_records(&copy->head);
     return both;
 }
 
@@ -341,7 +346,7 @@ bool xl_segment_foresee(const xl_segment_need_t *need, apr_pool_t *ptemp, server
     image = aligned_alloc(ALIGNMENT, (size / ALIGNMENT + 1) * ALIGNMENT);
     if (!image)
         return stop_for_room(s, need->path, size, "it cannot be read into memory");
-    xl_imagefile_load(&copy, xl_imagefile_path(ptemp, need->path), ptemp);
+    load_copy(&copy, need, ptemp);
     switch (xl_statefile_look(need->path, image, size, ptemp, &reason)) {
     case XL_STATE_HELD:
         good = stop(s, need->path, reason, HELD_REMEDY);
@@ -459,7 +464,7 @@ bool xl_segment_start(xl_segment_t *segment, const xl_segment_need_t *need, apr_
     if (!strcmp(need->path, NO_FILE)) {
         started = start_unnamed(segment, need, ptemp, s);
     } else {
-        xl_imagefile_load(&copy, xl_imagefile_path(ptemp, need->path), ptemp);
+        load_copy(&copy, need, ptemp);
         both = need_for(need, &copy);
         started = start_in_file(segment, &both, &copy, false, ptemp, s);
     }

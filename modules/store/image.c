@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * image: makes a copy of a ledger's counters as bytes, checks one, and brings
- * it back (contract in xl_image.h).
+ * image: the heads of copies of any form; and makes a copy of a ledger's
+ * counters as bytes, checks one, and brings it back (contract in xl_image.h).
  * Never reads or writes a file, and takes no offset or count from a head that
  * xl_image_check_head has not seen.
  * Nobody locks: who counts goes on meanwhile, a word is copied as it is.
@@ -46,9 +46,9 @@ size_t xl_image_room_of(uint64_t file_bytes)
     return (size_t)(room / XL_IMAGE_PAGE * XL_IMAGE_PAGE);
 }
 
-uint32_t xl_image_entries(const xl_image_head_t *head)
+uint32_t xl_image_records(const xl_image_head_t *head)
 {
-    return (uint32_t)(head->length / head->entry_bytes);
+    return (uint32_t)(head->length / head->record_bytes);
 }
 
 /* ---- writing ---- */
@@ -84,28 +84,30 @@ size_t xl_image_body(const xl_ledger_t *ledger, void *body, size_t room)
     return length;
 }
 
-void xl_image_seal(xl_image_head_t *head, unsigned slot, size_t room, const void *body, size_t length,
-                   uint64_t sequence, int64_t wall_ms)
+void xl_image_sign(xl_image_head_t *head, const xl_image_form_t *form, const xl_ledger_t *ledger, uint32_t writer,
+                   int64_t wall_ms, uint64_t mono_ms)
 {
-    memcpy(head->magic, XL_IMAGE_MAGIC, sizeof(head->magic));
+    memset(head, 0, sizeof(*head));
+    memcpy(head->magic, form->magic, sizeof(head->magic));
     head->version = XL_IMAGE_VERSION;
     head->order = XL_LEDGER_ORDER;
-    head->ledger_version = XL_LEDGER_VERSION;
-    head->entry_bytes = sizeof(xl_entry_t);
-    head->verdicts = XL_VERDICTS;
-    head->sequence = sequence;
+    head->body_version = form->body_version;
+    head->record_bytes = form->record_bytes;
+    head->verdicts = form->verdicts;
+    head->writer = writer;
     head->wall_ms = wall_ms;
+    head->mono_ms = mono_ms;
+    xl_ledger_boot(ledger, head->boot_id);
+}
+
+void xl_image_seal(xl_image_head_t *head, unsigned slot, size_t room, const void *body, size_t length,
+                   uint64_t sequence)
+{
+    head->sequence = sequence;
     head->body_at = BODIES_AT + slot * room;
     head->length = length;
     head->body_crc = xl_crc32(body, length);
     head->crc = xl_crc32(head, offsetof(xl_image_head_t, crc));
-}
-
-void xl_image_sign(xl_image_head_t *head, const xl_ledger_t *ledger, uint32_t writer)
-{
-    memset(head, 0, sizeof(*head));
-    xl_ledger_boot(ledger, head->boot_id);
-    head->writer = writer;
 }
 
 /* ---- checking ---- */
@@ -117,20 +119,20 @@ bool xl_image_blank(const xl_image_head_t *head)
     return !memcmp(head, &blank, sizeof(blank));
 }
 
-static const char *check_layout(const xl_image_head_t *head)
+static const char *check_layout(const xl_image_head_t *head, const xl_image_form_t *form)
 {
-    if (!head->ledger_version || head->version != XL_IMAGE_VERSION)
+    if (!head->body_version || head->version != XL_IMAGE_VERSION)
         return "of an unknown version";
-    if (head->verdicts != XL_VERDICTS || head->entry_bytes % 64 || head->entry_bytes < ENTRY_LEAST ||
-        head->entry_bytes > sizeof(xl_entry_t) ||
-        (head->ledger_version == XL_LEDGER_VERSION && head->entry_bytes != sizeof(xl_entry_t)))
+    if (head->verdicts != form->verdicts || head->record_bytes % form->record_unit ||
+        head->record_bytes < form->record_least || head->record_bytes > form->record_bytes ||
+        (head->body_version == form->body_version && head->record_bytes != form->record_bytes))
         return "written with another layout";
     return NULL;
 }
 
-static const char *check_sizes(const xl_image_head_t *head, uint64_t file_bytes)
+static const char *check_sizes(const xl_image_head_t *head, const xl_image_form_t *form, uint64_t file_bytes)
 {
-    if (head->length > XL_IMAGE_LENGTH_MOST || head->length % head->entry_bytes)
+    if (head->length > form->length_most || head->length % head->record_bytes)
         return "of an absurd length";
     if (head->body_at < BODIES_AT || head->body_at % XL_IMAGE_PAGE || head->body_at > file_bytes ||
         head->length > file_bytes - head->body_at)
@@ -140,24 +142,32 @@ static const char *check_sizes(const xl_image_head_t *head, uint64_t file_bytes)
     return memchr(head->boot_id, '\0', sizeof(head->boot_id)) ? NULL : "with a boot id that does not end";
 }
 
-const char *xl_image_check_head(const xl_image_head_t *head, uint64_t file_bytes, bool *newer)
+const char *xl_image_check_head(const xl_image_head_t *head, const xl_image_form_t *form, uint64_t file_bytes,
+                                bool *newer)
 {
     const char *fault;
 
     *newer = false;
     if (xl_image_blank(head))
         return "empty";
-    if (memcmp(head->magic, XL_IMAGE_MAGIC, sizeof(head->magic)))
-        return "not a copy of counters of xlimit (magic)";
+    if (memcmp(head->magic, form->magic, sizeof(head->magic)))
+        return form->strange;
     if (head->order != XL_LEDGER_ORDER)
         return "written on a machine of another byte order";
     if (head->crc != xl_crc32(head, offsetof(xl_image_head_t, crc)))
         return "the checksum of its head does not match";
-    *newer = head->version > XL_IMAGE_VERSION || head->ledger_version > XL_LEDGER_VERSION;
+    *newer = head->version > XL_IMAGE_VERSION || head->body_version > form->body_version;
     if (*newer)
         return "written by a newer version";
-    fault = check_layout(head);
-    return fault ? fault : check_sizes(head, file_bytes);
+    fault = check_layout(head, form);
+    return fault ? fault : check_sizes(head, form, file_bytes);
+}
+
+const char *xl_image_check_body(const xl_image_head_t *head, const xl_image_form_t *form, const void *body)
+{
+    if (head->body_crc != xl_crc32(body, (size_t)head->length))
+        return "its checksum does not match";
+    return form->check(head, body);
 }
 
 /* What an entry of an earlier version has not is 0. What monotonic time means
@@ -166,12 +176,16 @@ static void read_entry(xl_entry_t *entry, const xl_image_head_t *head, const voi
                        bool same_boot)
 {
     memset(entry, 0, sizeof(*entry));
-    memcpy(entry, (const unsigned char *)body + (size_t)index * head->entry_bytes, head->entry_bytes);
-    if (!same_boot)
-        atomic_store(&entry->meter.tat_ns, 0);
+    memcpy(entry, (const unsigned char *)body + (size_t)index * head->record_bytes, head->record_bytes);
+    if (same_boot)
+        return;
+    atomic_store(&entry->meter.tat_ns, 0);
+    atomic_store(&entry->speed.tat_ns, 0);
+    atomic_store(&entry->mark, 0);
+    atomic_store(&entry->crowded, 0);
 }
 
-const char *xl_image_check_body(const xl_image_head_t *head, const void *body)
+static const char *check_entries(const xl_image_head_t *head, const void *body)
 {
     _Alignas(64) unsigned char space[sizeof(xl_entry_t)];
     xl_entry_t *entry = (xl_entry_t *)space;
@@ -179,15 +193,19 @@ const char *xl_image_check_body(const xl_image_head_t *head, const void *body)
     size_t offset;
     uint32_t i;
 
-    if (head->body_crc != xl_crc32(body, (size_t)head->length))
-        return "its checksum does not match";
-    for (i = 0; !fault && i < xl_image_entries(head); i++) {
+    for (i = 0; !fault && i < xl_image_records(head); i++) {
         read_entry(entry, head, body, i, true);
         fault = atomic_load(&entry->kind) == XL_ENTRY_FREE ? "an entry of no kind"
                                                            : xl_ledger_check_entry(entry, 0, &offset);
     }
     return fault;
 }
+
+const xl_image_form_t xl_image_counters = {
+    .magic = "xlimitAB", .suffix = ".snapshot", .strange = "not a copy of counters of xlimit (magic)",
+    .body_version = XL_LEDGER_VERSION, .record_bytes = sizeof(xl_entry_t), .record_least = ENTRY_LEAST,
+    .record_unit = 64, .verdicts = XL_VERDICTS, .length_most = XL_IMAGE_LENGTH_MOST, .check = check_entries,
+};
 
 unsigned xl_image_newest(const xl_image_head_t head[XL_IMAGE_SLOTS], const bool good[XL_IMAGE_SLOTS])
 {
@@ -257,7 +275,7 @@ xl_image_taken_t xl_image_take(xl_ledger_t *ledger, const xl_image_head_t *head,
     xl_entry_t *entry = (xl_entry_t *)space;
     uint32_t i, index;
 
-    for (i = 0; i < xl_image_entries(head); i++) {
+    for (i = 0; i < xl_image_records(head); i++) {
         read_entry(entry, head, body, i, same_boot);
         index = xl_ledger_adopt(ledger, entry, &added);
         if (index == XL_NO_ENTRY)

@@ -381,6 +381,16 @@ static uint32_t put_in(const xl_table_t *table, const place_t *place, const xl_t
     return cell;
 }
 
+uint32_t xl_table_add(xl_table_t *table, const xl_table_key_t *key, uint64_t now_ms)
+{
+    place_t place = place_of(table, key->id, now_ms);
+    uint32_t cell = find(table, &place, key->id) == XL_NO_CELL ? free_cell(table, &place) : XL_NO_CELL;
+
+    if (cell != XL_NO_CELL)
+        write_cell(table, &place, cell, key);
+    return cell;
+}
+
 /* ---- pinning ---------------------------------------------------------- */
 
 /* Who pins: for a process, at most so many together. */

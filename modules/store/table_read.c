@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * table_read: what a status page wants to know of the cells of a table. Only
- * reads, pins nothing, and takes whatever stands there for what it is: who uses
+ * table_read: what a status page, or a copy of the keys, wants to know of the cells
+ * of a table. Only reads, pins nothing, and takes whatever stands there for what it is: who uses
  * a copy trusts no number and no text in it.
  * Who locks: nobody; that a cell kept its key is told by its id and by `live`.
  */
@@ -26,6 +26,7 @@ static void read_cell(const xl_table_t *table, uint32_t cell, xl_table_copy_t *c
     const xl_cell_t *c = &table->cell[cell];
 
     memset(copy, 0, sizeof(*copy));
+    memcpy(copy->id, c->id, sizeof(copy->id));
     xl_table_text(table, cell, copy->text);
     copy->owner = xl_table_owner(table, cell, &copy->has_usage);
     copy->pins = xl_cell_pins(c);
@@ -61,6 +62,25 @@ bool xl_table_copy(const xl_table_t *table, uint32_t cell, xl_table_copy_t *copy
             return true;
     }
     return true;
+}
+
+static bool is_empty(const xl_table_set_t *set)
+{
+    uint32_t tags = 0;
+
+    for (unsigned i = 0; i < XL_TABLE_WAYS; i++)
+        tags |= atomic_load_explicit(&set->tag[i], memory_order_relaxed);
+    return !tags;
+}
+
+uint32_t xl_table_next(const xl_table_t *table, uint32_t cell)
+{
+    while (cell / XL_TABLE_WAYS < table->sets) {
+        if (is_used(table, cell))
+            return cell;
+        cell += cell % XL_TABLE_WAYS == 0 && is_empty(&table->set[cell / XL_TABLE_WAYS]) ? XL_TABLE_WAYS : 1;
+    }
+    return XL_NO_CELL;
 }
 
 uint64_t xl_table_locked(const xl_table_t *table, uint64_t now_ms)

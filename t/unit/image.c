@@ -8,10 +8,12 @@
 #include "tap.h"
 #include "xl_crc.h"
 #include "xl_image.h"
+#include "xl_mark.h"
 
 #include <stddef.h>
 #include <stdlib.h>
 
+#define FORM (&xl_image_counters)
 #define COUNT(table) (sizeof(table) / sizeof(*(table)))
 
 enum { ROWS = 4, CAPACITY = 6, FILE_MOST = 65536 };
@@ -73,7 +75,7 @@ static void heads_of(const disk_t *disk, xl_image_head_t head[2], bool good[2])
 
     for (unsigned i = 0; i < 2; i++) {
         memcpy(&head[i], disk->bytes + i * XL_IMAGE_PAGE, sizeof(*head));
-        good[i] = !xl_image_check_head(&head[i], disk->size, &newer);
+        good[i] = !xl_image_check_head(&head[i], FORM, disk->size, &newer);
     }
 }
 
@@ -88,7 +90,7 @@ static bool load(const disk_t *disk, xl_image_head_t *found, const void **body)
     while ((slot = xl_image_newest(head, good)) != XL_IMAGE_NO_SLOT) {
         *found = head[slot];
         *body = disk->bytes + head[slot].body_at;
-        if (!xl_image_check_body(found, *body))
+        if (!xl_image_check_body(found, FORM, *body))
             return true;
         good[slot] = false;
     }
@@ -107,8 +109,8 @@ static size_t store(disk_t *disk, const xl_ledger_t *ledger, unsigned unfinished
 
     heads_of(disk, head, good);
     slot = xl_image_next(head, good, unfinished, &sequence);
-    xl_image_sign(&next, ledger, 4711);
-    xl_image_seal(&next, slot, disk->room, body, length, sequence, 1000);
+    xl_image_sign(&next, FORM, ledger, 4711, 1000, 1);
+    xl_image_seal(&next, slot, disk->room, body, length, sequence);
     first = length < power ? length : power;
     memcpy(disk->bytes + next.body_at, body, first);
     power -= first;
@@ -273,12 +275,12 @@ static void test_lies(void)
         LIE(version, XL_IMAGE_VERSION + 1, true),
         LIE(version, UINT32_MAX, true),
         LIE(order, 0x04030201, false),
-        LIE(ledger_version, 0, false),
-        LIE(ledger_version, XL_LEDGER_VERSION + 1, true),
-        LIE(entry_bytes, 0, false),
-        LIE(entry_bytes, 64, false),
-        LIE(entry_bytes, sizeof(xl_entry_t) + 64, false),
-        LIE(entry_bytes, UINT32_MAX, false),
+        LIE(body_version, 0, false),
+        LIE(body_version, XL_LEDGER_VERSION + 1, true),
+        LIE(record_bytes, 0, false),
+        LIE(record_bytes, 64, false),
+        LIE(record_bytes, sizeof(xl_entry_t) + 64, false),
+        LIE(record_bytes, UINT32_MAX, false),
         LIE(verdicts, XL_VERDICTS + 1, false),
         LIE(sequence, 0, false),
         LIE(sequence, UINT64_MAX, false),
@@ -301,25 +303,26 @@ static void test_lies(void)
     counter(&ledger, "a", 100);
     store(&disk, &ledger, XL_IMAGE_NO_SLOT, SIZE_MAX);
     memcpy(&sound, disk.bytes, sizeof(sound));
-    is_str(xl_image_check_head(&sound, disk.size, &newer), NULL, "a head is good");
+    is_str(xl_image_check_head(&sound, FORM, disk.size, &newer), NULL, "a head is good");
     for (size_t i = 0; i < COUNT(t); i++) {
         uint64_t value = t[i].value;
 
         head = sound;
         memcpy((unsigned char *)&head + t[i].at, &value, t[i].bytes);
         reseal(&head);
-        ok(xl_image_check_head(&head, disk.size, &newer) != NULL, "%s is refused", t[i].what);
+        ok(xl_image_check_head(&head, FORM, disk.size, &newer) != NULL, "%s is refused", t[i].what);
         ok(newer == t[i].newer, "... and is %sof a newer version", t[i].newer ? "" : "not ");
     }
     head = sound;
     memset(head.boot_id, 'x', sizeof(head.boot_id));
     reseal(&head);
-    ok(xl_image_check_head(&head, disk.size, &newer) != NULL, "a boot id without an end is refused");
+    ok(xl_image_check_head(&head, FORM, disk.size, &newer) != NULL, "a boot id without an end is refused");
     head = sound;
     head.wall_ms = INT64_MAX;
     reseal(&head);
-    is_str(xl_image_check_head(&head, disk.size, &newer), NULL, "a time in the future is: sequences count");
-    ok(xl_image_check_head(&sound, sound.body_at + sound.length - 1, &newer) != NULL, "a file that was cut is refused");
+    is_str(xl_image_check_head(&head, FORM, disk.size, &newer), NULL, "a time in the future is: sequences count");
+    ok(xl_image_check_head(&sound, FORM, sound.body_at + sound.length - 1, &newer) != NULL,
+       "a file that was cut is refused");
     free(ledger.base);
 }
 
@@ -347,15 +350,15 @@ static void test_bodies(void)
         unsigned char was = body[t[i].at];
 
         body[t[i].at] = t[i].byte;
-        xl_image_sign(&head, &ledger, 1);
-        xl_image_seal(&head, 0, sizeof(body), body, length, 1, 1000);
-        ok(xl_image_check_body(&head, body) != NULL, "%s is refused", t[i].what);
+        xl_image_sign(&head, FORM, &ledger, 1, 1000, 1);
+        xl_image_seal(&head, 0, sizeof(body), body, length, 1);
+        ok(xl_image_check_body(&head, FORM, body) != NULL, "%s is refused", t[i].what);
         body[t[i].at] = was;
     }
     memset(body + offsetof(xl_entry_t, place), 'x', XL_LABEL_MAX);
-    xl_image_sign(&head, &ledger, 1);
-    xl_image_seal(&head, 0, sizeof(body), body, length, 1, 1000);
-    ok(xl_image_check_body(&head, body) != NULL, "a label without an end is refused");
+    xl_image_sign(&head, FORM, &ledger, 1, 1000, 1);
+    xl_image_seal(&head, 0, sizeof(body), body, length, 1);
+    ok(xl_image_check_body(&head, FORM, body) != NULL, "a label without an end is refused");
 
     memset(xl_ledger_entry(&ledger, 0)->place, 'x', XL_LABEL_MAX);
     is_u64(xl_image_body(&ledger, body, sizeof(body)), 0, "an entry that is not sound is left out of a copy");
@@ -416,8 +419,8 @@ static void test_merge(void)
         if (t[i].ledger != UINT64_MAX)
             counter(&ledger, "a", t[i].ledger);
         atomic_store(&counter(&source, "a", t[i].copy)->warned, t[i].copy);
-        xl_image_sign(&head, &source, 1);
-        xl_image_seal(&head, 0, sizeof(body), body, xl_image_body(&source, body, sizeof(body)), 1, 1000);
+        xl_image_sign(&head, FORM, &source, 1, 1000, 1);
+        xl_image_seal(&head, 0, sizeof(body), body, xl_image_body(&source, body, sizeof(body)), 1);
         taken = xl_image_take(&ledger, &head, body, true);
         xl_image_take(&lower, &head, body, false);
         is_u64(sent(&ledger, "a"), t[i].both, t[i].what);
@@ -439,16 +442,21 @@ static void test_boots_and_room(void)
     xl_image_taken_t taken;
 
     atomic_store(&counter(&source, "a", 1)->meter.tat_ns, 99);
+    atomic_store(&counter(&source, "a", 0)->speed.tat_ns, 99);
+    xl_mark_lock(&counter(&source, "a", 0)->mark, 1, 99);
     counter(&source, "b", 1);
     counter(&source, "c", 1);
-    xl_image_sign(&head, &source, 1);
-    xl_image_seal(&head, 0, sizeof(body), body, xl_image_body(&source, body, sizeof(body)), 1, 1000);
-    is_str(xl_image_check_body(&head, body), NULL, "a copy of three");
+    xl_image_sign(&head, FORM, &source, 1, 1000, 1);
+    xl_image_seal(&head, 0, sizeof(body), body, xl_image_body(&source, body, sizeof(body)), 1);
+    is_str(xl_image_check_body(&head, FORM, body), NULL, "a copy of three");
     taken = xl_image_take(&same, &head, body, true);
     ok(taken.added == 2 && taken.refused == 1, "what finds no room is told");
     is_u64(atomic_load(&xl_ledger_entry(&same, 0)->meter.tat_ns), 99, "within a boot meters go on");
     xl_image_take(&other, &head, body, true);
     is_u64(atomic_load(&xl_ledger_entry(&other, 0)->meter.tat_ns), 0, "after another boot they are at rest");
+    is_u64(atomic_load(&xl_ledger_entry(&other, 0)->speed.tat_ns), 0, "... of a speed answer, too");
+    is_u64(atomic_load(&xl_ledger_entry(&same, 0)->mark) >> 20, 99, "within a boot a lock-out goes on");
+    is_u64(atomic_load(&xl_ledger_entry(&other, 0)->mark), 0, "after another boot its end means nothing");
     free(source.base);
     free(same.base);
     free(other.base);

@@ -28,6 +28,23 @@ static uint32_t copies_of(const xl_table_t *table, xl_table_copy_t *last)
     return n;
 }
 
+/* The cells with a key, one after the other, are those that have one. */
+static void cells_in_turn(const xl_table_t *table, const char *what)
+{
+    uint32_t next = xl_table_next(table, 0), i, cells = table->sets * XL_TABLE_WAYS;
+    unsigned wrong = 0;
+
+    for (i = 0; i < cells; i++) {
+        bool has_key = atomic_load(&table->set[i / XL_TABLE_WAYS].tag[i % XL_TABLE_WAYS]) != 0;
+
+        wrong += has_key != (next == i);
+        if (next == i)
+            next = xl_table_next(table, i + 1);
+    }
+    ok(!wrong && next == XL_NO_CELL && xl_table_next(table, cells) == XL_NO_CELL &&
+       xl_table_next(table, XL_NO_CELL) == XL_NO_CELL, "cells with a key in turn: %s", what);
+}
+
 static void test_meter(void)
 {
     xl_table_t table = make_table(SMALL, 2, 64, &lock);
@@ -36,6 +53,7 @@ static void test_meter(void)
     xl_cell_t *cell;
 
     is_u64(copies_of(&table, &copy), 0, "an empty table has no rows");
+    cells_in_turn(&table, "of none");
     pin = pin_named(&table, 0, key(3, 1), "2001:db8:1234:5678::", T0);
     cell = xl_table_cell(&table, pin.cell);
     atomic_store(&cell->bytes, 500);
@@ -82,7 +100,11 @@ static void test_locked(void)
             xl_mark_lock(&xl_table_cell(&table, pin.cell)->mark, T0, T0 + 1000 * i);
         xl_table_unpin(&table, 0, pin);
     }
-    is_u64(xl_table_locked(&table, T0), 3, "three of six are locked out");
+    cells_in_turn(&table, "of six");
+    for (i = 6; i < 4 * SMALL; i++)
+        xl_table_unpin(&table, 0, pin_named(&table, 0, key(i, i), "x", T0));
+    cells_in_turn(&table, "of as many as there is room for");
+    is_u64(xl_table_locked(&table, T0), 3, "three of all are locked out");
     is_u64(xl_table_locked(&table, T0 + 1000), 2, "one no longer");
     is_u64(xl_table_locked(&table, T0 + 5000), 0, "none any more");
     discard(&table, SMALL);
@@ -104,6 +126,7 @@ static void test_rubbish(void)
             memcpy(table.base + i, &word, sizeof(word));
         }
         n += copies_of(&table, &copy);
+        cells_in_turn(&table, "of rubbish");
         long_texts += strlen(copy.text) > XL_TABLE_LABEL_BYTES;
         ok(xl_table_locked(&table, T0) <= SMALL, "so many are locked out at most");
     }
