@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # XL::Machine: faults of the machine under a server: a wall clock that jumps while
-# monotonic time does not, and a disk of its own that can be full (root only).
-# Both go away at the end.
+# monotonic time does not, and disks of its own (root only), which can be full, and of
+# which one goes read-only as the kernel makes it when it finds the disk broken. All
+# go away at the end.
 #
 #     my $clock = XL::Machine->clock;           undef where there is no compiler
 #     my $s = XL::Server->new(wrapper => [$clock->wrapper], ...);
@@ -10,6 +11,8 @@
 #
 #     my $disk = XL::Machine->disk($folder, 1_048_576);     undef where it cannot be mounted
 #     $disk->fill; $disk->empty;                with a file called `filler`
+#     my $disk = XL::Machine->breakable($folder, $file);    an ext4 in a file
+#     $disk->break;
 #
 # libfaketime is of no use here: it moves timerfd, epoll and poll along with the wall
 # clock, monotonic or not, which no jump of a clock does.
@@ -132,13 +135,22 @@ sub disk {
     return $disks[-1];
 }
 
-# Everything but so many bytes.
+sub breakable {
+    my ($class, $folder, $file) = @_;
+    return undef if $>;
+    my $made = !system "exec 2>/dev/null; truncate -s 8M '$file' && mkfs.ext4 -q -F '$file'"
+        . " && mount -o loop '$file' '$folder' && chmod 0700 '$folder'";
+    push @disks, bless { folder => $folder, owner => $$ }, $class if $made;
+    return $made ? $disks[-1] : undef;
+}
+
+sub break { my ($self) = @_; return !system 'mount', '-o', 'remount,abort', $self->{folder} }
+
 sub fill {
-    my ($self, $spare) = @_;
+    my ($self) = @_;
     my $path = "$self->{folder}/filler";
     open my $file, '>', $path or croak "$path: $!";
     1 while syswrite $file, "\0" x 4096;
-    truncate $file, (-s $file) - $spare if $spare;
     close $file;
     return $self;
 }
