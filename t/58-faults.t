@@ -230,6 +230,7 @@ subtest 'a clock that jumps' => sub {
         $jump->(0);
     }
     is(scalar(said($s, qr/xlimit\((?!40\d)/)), 0, 'nobody has anything to say');
+    is(scalar(said($s, qr/xlimit\(402\).* after -/)), 0, '... nor has a limit been used up for less than no time');
     ok($s->stop, 'the server ends by itself');
 };
 
