@@ -186,8 +186,8 @@ sub kill9_parent {
 
 sub kill9_all {
     my ($self) = @_;
-    kill KILL => $self->group;
-    $self->wait_for(sub { !$self->alive && !$self->group });
+    # More than once: the parent may just have been making a child.
+    $self->wait_for(sub { kill KILL => $self->group; !$self->alive && !$self->group });
     $self->{pid} = undef;
 }
 
