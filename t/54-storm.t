@@ -18,8 +18,8 @@ use XL::Storm;
 my $report = XL::Storm->new(seconds => $ENV{XL_STORM_SECONDS} // 15, seed => $ENV{XL_STORM_SEED} // 7)->run;
 my $events = join ', ', map { "$report->{events}{$_} x $_" } sort keys %{ $report->{events} };
 
-note("$events: $report->{complete} responses, $report->{streams} of them by HTTP/2, $report->{cut} cut; $report->{received} bytes received, "
-    . "$report->{counted} counted");
+note("$events: $report->{complete} responses, $report->{streams} of them by HTTP/2, $report->{cut} cut; "
+    . "$report->{received} bytes received, $report->{counted} counted");
 cmp_ok($report->{complete}, '>', 200, 'hundreds of responses');
 cmp_ok($report->{streams}, '>', 20, '... some of them by HTTP/2');
 cmp_ok($report->{cut}, '>', 0, '... and some were cut');

@@ -28,8 +28,9 @@ use XL::Status qw(status_conf status);
 
 use constant { CLIENTS => 8, H2_CLIENTS => 2, CHUNK => 65_536, YEAR => 365 * 86_400 };
 
-my @paths = ((['/free/20k']) x 6, (['/free/400k']) x 2, (['/paced/20k']) x 4, (['/paced/100k']) x 3, (['/shared/100k']) x 3,
-    (['/rate/20k']) x 6, (['/conn/100k']) x 3, (['/zone/20k']) x 4, (['/over/20k']) x 3, (['/lock/none']) x 2, ['/none'],
+my @paths = ((['/free/20k']) x 6, (['/free/400k']) x 2, (['/paced/20k']) x 4, (['/paced/100k']) x 3,
+    (['/shared/100k']) x 3, (['/rate/20k']) x 6, (['/conn/100k']) x 3, (['/zone/20k']) x 4, (['/over/20k']) x 3,
+    (['/lock/none']) x 2, ['/none'],
     ['/free/20k', method => 'HEAD'], ['/up/20k', method => 'POST', body => 'x' x 30_000],
     ['/free/20k', headers => { Range => 'bytes=5000-9999' }]);
 
@@ -87,8 +88,8 @@ sub new {
     my ($class, %option) = @_;
     my $self = bless { seconds => 20, seed => 1, %option, events => {}, faults => [] }, $class;
     my $clock = $self->{clock} = XL::Machine->clock;
-    my $s = $self->{server} = XL::Server->new(ports => 2, tls => 1, h2 => 1, children => 2, factor => 20, conf => conf(0),
-        wrapper => $clock ? [$clock->wrapper] : []);
+    my $s = $self->{server} = XL::Server->new(ports => 2, tls => 1, h2 => 1, children => 2, factor => 20,
+        conf => conf(0), wrapper => $clock ? [$clock->wrapper] : []);
     $s->{patience} = 20; # a wrapper that costs no time
     $s->file("${_}k", 1000 * $_) for 20, 100, 400;
     $self->{disk} = XL::Machine->disk($s->path('state'), 1_048_576);
@@ -106,7 +107,8 @@ sub client {
     local $SIG{PIPE} = 'IGNORE';
     while (now() < $end) {
         my $tls = rand() < 0.3;
-        my $client = XL::Client->new(port => $ports->[$tls], tls => $tls, from => "127.0.0.@{[2 + $n % 4]}", timeout => 15);
+        my $client = XL::Client->new(port => $ports->[$tls], tls => $tls, from => "127.0.0.@{[2 + $n % 4]}",
+            timeout => 15);
         for (1 .. 1 + int rand 5) {
             my ($path, %more) = @{ $paths[rand @paths] };
             $more{headers} = { 'User-Agent' => 'agent-' . int(rand 800), %{ $more{headers} // {} } };
@@ -130,7 +132,8 @@ sub h2_client {
     while (now() < $end) {
         my $client = eval { XL::Http2->new(port => $ports->[0], from => "127.0.0.@{[2 + $n % 4]}") };
         my @streams = map { $client ? $client->get($h2_paths[rand @h2_paths]) : () } 1 .. 1 + int rand 5;
-        my @events = rand() < 0.2 ? [0.05, sub { $client->reset_stream($streams[0]) if !defined $streams[0]{ended} }] : ();
+        my $reset = sub { $client->reset_stream($streams[0]) if !defined $streams[0]{ended} };
+        my @events = rand() < 0.2 ? [0.05, $reset] : ();
         XL::Http2::run([$client], until => 15, events => \@events, close => 1) if $client;
         for my $stream (@streams) {
             $sum{received} += $stream->{bytes} + ($stream->{status} ? $self->{heads}{ $stream->{path} } : 0);
@@ -238,7 +241,8 @@ sub account {
     my ($counted, $requests) = map { my $key = $_; sum0(map { $_->{$key} } @hosts) - $self->{before}{$key} }
         qw(sent requests);
     my $quota = sum0(map { $_->{used} } grep { $_->{name} eq 'bytes' } @{ $page->{limits} });
-    my @active = map { ($_->{name} // $_->{vhost}) . ": $_->{active}" } grep { $_->{active} } @hosts, @{ $page->{limits} };
+    my @active = map { ($_->{name} // $_->{vhost}) . ": $_->{active}" }
+        grep { $_->{active} } @hosts, @{ $page->{limits} };
     my $faults = $self->{faults};
     push @$faults, "still active: @active" if @active;
     push @$faults, 'less was counted than received' if $counted < $all{received};
