@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Kills: six processes attach entries, find them, take over old ones, claim and
- * release rows under a robust mutex, and count without it; one after the other is
+ * release rows under two robust mutexes, and count without; one after the other is
  * killed and another started in its place. Two more are never killed. Who locks
  * after a dead one looks at all of the ledger before he changes anything. Now and
  * then all stand still, and it is held against what each had acknowledged.
@@ -35,8 +35,7 @@
 
 static size_t piece(size_t left)
 {
-    turn();
-    return left < PIECE ? left : PIECE;
+    return turn(), left < PIECE ? left : PIECE;
 }
 
 static void set_in_pieces(void *to, int value, size_t size)
@@ -67,7 +66,7 @@ enum { MORTALS = 6, PROCESSES = 8, KEPT = 96, SPARE = 8, PASSING = 32, BATCH = 5
 #define OLDEST UINT64_C(5)
 
 typedef struct {
-    pthread_mutex_t mutex;
+    pthread_mutex_t mutex[2]; /* of a server, and of the orphans of another one */
     _Atomic uint64_t counted[KEPT][PROCESSES]; /* for certain */
     _Atomic bool attached[KEPT];
     _Atomic uint32_t holds[PROCESSES]; /* the kept entry in which it is active, from 1; 0: none */
@@ -81,6 +80,7 @@ typedef struct {
 
 static shared_t *shared;
 static xl_ledger_t ledger;
+static uint32_t family; /* whose mutex this process has */
 static uint64_t killed, killed_before; /* of all lives, and before this one */
 
 static uint64_t mix(uint64_t x)
@@ -94,13 +94,8 @@ static uint64_t mix(uint64_t x)
 static void turn(void)
 {
     static uint64_t drawn;
-    static pid_t drawer;
 
-    if (drawer != getpid()) {
-        drawer = getpid();
-        drawn = mix((uint64_t)drawer);
-    }
-    drawn = mix(drawn);
+    drawn = mix(drawn ^ (uint64_t)getpid());
     if (drawn % YIELDS == 0)
         sched_yield();
 }
@@ -168,15 +163,23 @@ static uint64_t audit_entries(void)
 
 static void lock_ledger(void)
 {
-    int rc = pthread_mutex_lock(&shared->mutex);
+    int rc = pthread_mutex_lock(&shared->mutex[family]);
 
+    while (!xl_ledger_take(&ledger, (uint32_t)getpid(), exists))
+        sched_yield();
     if (rc == EOWNERDEAD) {
         atomic_fetch_add(&shared->inherited, 1);
-        rc = pthread_mutex_consistent(&shared->mutex);
+        rc = pthread_mutex_consistent(&shared->mutex[family]);
         atomic_fetch_add(&shared->faults, audit_entries());
     }
     if (rc)
         _exit(1);
+}
+
+static void unlock_ledger(void)
+{
+    xl_ledger_leave(&ledger);
+    pthread_mutex_unlock(&shared->mutex[family]);
 }
 
 static void make_shared(void)
@@ -192,7 +195,8 @@ static void make_shared(void)
     pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
     pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
     pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT); /* as APR */
-    pthread_mutex_init(&shared->mutex, &attributes);
+    pthread_mutex_init(&shared->mutex[0], &attributes);
+    pthread_mutex_init(&shared->mutex[1], &attributes);
 }
 
 /* ---- a process ---------------------------------------------------------- */
@@ -225,7 +229,7 @@ static void use_kept(const worker_t *w, uint32_t n)
 
     lock_ledger();
     index = attach('k', n, NEWEST);
-    pthread_mutex_unlock(&shared->mutex);
+    unlock_ledger();
     entry = xl_ledger_entry(&ledger, index);
     if (!entry) {
         atomic_fetch_add(&shared->refused, 1);
@@ -267,7 +271,7 @@ static void use_passing(const worker_t *w, uint32_t n, uint64_t generation)
             ((unsigned char *)entry)[at] = 0xFF;
         xl_entry_enter(&ledger, entry, w->row);
     }
-    pthread_mutex_unlock(&shared->mutex);
+    unlock_ledger();
 }
 
 /* As a process that ends and another of the same number that begins. */
@@ -280,7 +284,7 @@ static void change_row(worker_t *w, bool sweep)
     xl_ledger_row_release(&ledger, (uint32_t)getpid(), NULL);
     w->row = xl_ledger_row_claim(&ledger, (uint32_t)getpid(), NEWEST);
     atomic_fetch_add(&shared->refused, w->row == XL_NO_ROW);
-    pthread_mutex_unlock(&shared->mutex);
+    unlock_ledger();
 }
 
 static void work(worker_t *w)
@@ -288,6 +292,7 @@ static void work(worker_t *w)
     uint64_t seed = mix((uint64_t)getpid()), i;
     unsigned halt;
 
+    family = w->number % 2;
     change_row(w, false);
     for (i = 0; !atomic_load(&shared->stop) && (i % 256 || getppid() == w->parent); i++) {
         uint64_t random = mix(seed + i), draw = random >> 8;
@@ -334,7 +339,7 @@ static void kill_one(uint64_t random)
     waitpid(pid, NULL, 0);
     lock_ledger();
     xl_ledger_sweep(&ledger, exists, NULL);
-    pthread_mutex_unlock(&shared->mutex);
+    unlock_ledger();
     killed++;
     start(number);
 }
@@ -360,11 +365,7 @@ static bool halt_all(unsigned halt)
 
 static uint64_t sum(uint32_t n, uint32_t from, uint32_t to)
 {
-    uint64_t all = 0;
-
-    for (; from < to; from++)
-        all += atomic_load(&shared->counted[n][from]);
-    return all;
+    return from < to ? atomic_load(&shared->counted[n][from]) + sum(n, from + 1, to) : 0;
 }
 
 static uint64_t audit_counts(void)
@@ -485,8 +486,7 @@ int main(int argc, char **argv)
     uint64_t faults = 0, inherited;
     bool alive = true;
 
-    make_shared();
-    while (alive && (kills ? killed < kills : time(NULL) < until))
+    for (make_shared(); alive && (kills ? killed < kills : time(NULL) < until);)
         alive = life(kills ? kills : KILLS_MOST, &faults);
     inherited = atomic_load(&shared->inherited);
     ok(alive, "nobody hangs");
