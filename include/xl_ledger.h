@@ -12,7 +12,7 @@
  * there are follows from the size of the block alone.
  *
  * Who locks: xl_ledger_attach, _row_claim, _row_release and _sweep want the
- * structure mutex; everything else is atomic words and may be called by
+ * structure mutex, and xl_ledger_take under it; everything else is atomic words and may be called by
  * anybody at any time. A process keeps its own copy of the sizes (xl_ledger_t)
  * and checks every index against it: what stands in the block is not trusted.
  */
@@ -50,6 +50,7 @@ typedef struct {
     char boot_id[XL_BOOT_ID_BYTES];
     _Alignas(64) _Atomic uint32_t used; /* no entry at or after it was ever attached */
     _Atomic uint32_t rows_claimed;      /* no row at or after it was ever claimed */
+    _Atomic uint32_t holder;            /* process that changes entries or rows; 0: none */
 } xl_ledger_head_t;
 
 #define XL_LEDGER_ORDER UINT32_C(0x01020304)
@@ -183,6 +184,13 @@ void xl_ledger_id(xl_entry_e kind, const char *vhost, const char *place, const c
  * one that a claimed row serves, UINT64_MAX when none is claimed. */
 uint64_t xl_ledger_newest(const xl_ledger_t *ledger);
 uint64_t xl_ledger_oldest(const xl_ledger_t *ledger);
+
+/* A server beside the orphans of another one has another mutex than they have: so
+ * who holds one of them also puts his number into the ledger before he changes
+ * entries or rows, and takes it away afterwards. Takes over from who is dead; false
+ * when somebody else is at it whom `alive` knows. */
+bool xl_ledger_take(xl_ledger_t *ledger, uint32_t pid, bool (*alive)(uint32_t pid));
+void xl_ledger_leave(xl_ledger_t *ledger);
 
 /* A column for a process; zeroes what an earlier owner left. XL_NO_ROW: all
  * taken. Mutex held. */

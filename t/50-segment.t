@@ -12,17 +12,15 @@ use warnings;
 use FindBin qw($Bin);
 use lib "$Bin/lib";
 
-use JSON::PP qw(encode_json decode_json);
 use List::Util qw(first max sum0);
 use Test::More;
 use Time::HiRes qw(sleep);
-use XL::Client qw(now fetch fetch_many);
+use XL::Balance qw($NAME active balanced downloads in_background load numbers one_line settled);
+use XL::Client qw(now fetch);
 use XL::Ledger qw(ledger entry);
 use XL::Server;
 use XL::Status qw(status_conf status limit vhost);
 use XL::System qw(stand_still);
-
-my $NAME = 'fixed.example'; # the port is not the same after every start
 
 # Arguments: session bandwidth, more lines, bandwidth of all. Every response is
 # paced, so that the server can be caught at work; no quota refuses.
@@ -46,75 +44,6 @@ XLimitQuota all 1000000r 1d name=requests
 XLimitBandwidth all $pool name=pool
 XLimitBandwidth session $session name=each
 CONF
-}
-
-# Runs in a process of its own; what comes back waits for the result.
-sub in_background {
-    my ($code) = @_;
-    my $pid = open(my $pipe, '-|') // die "fork: $!";
-    if (!$pid) {
-        print encode_json($code->());
-        close STDOUT;
-        POSIX::_exit(0);
-    }
-    return sub { local $/; my $text = <$pipe>; close $pipe; return @{ decode_json($text) } };
-}
-
-sub downloads {
-    my ($count, %option) = @_;
-    my $list = fetch_many([map { { %option } } 1 .. $count], until => 20);
-    return [map { { bytes => $_->{bytes}, complete => $_->{complete}, ended => $_->{ended}, started => $_->{started} } }
-            @$list];
-}
-
-# The downloads are under way when it returns.
-sub load {
-    my ($s, $count, %option) = @_;
-    my $before = active($s);
-    my %all = (port => $s->port, %option);
-    my $join = in_background(sub { downloads($count, %all) });
-    $s->wait_for(sub { active($s) >= $before + $count }, 5) or die 'only ' . active($s) . ' of them run';
-    return $join;
-}
-
-sub active { vhost($_[0], $NAME)->{active} }
-
-sub numbers {
-    my ($s) = @_;
-    my $vhost = vhost($s, $NAME);
-    return { sent => $vhost->{sent}, requests => $vhost->{requests}, active => $vhost->{active},
-        bytes => limit($s, 'bytes', $NAME)->{used}, counted => limit($s, 'requests', $NAME)->{used},
-        pool => limit($s, 'pool', $NAME)->{active} };
-}
-
-sub one_line { join ' ', map { "$_=$_[0]{$_}" } sort keys %{ $_[0] } }
-
-# What was received since $before is what was counted since; of a response that
-# was cut, a chunk may have been counted that its process no longer wrote.
-my $CHUNK_MOST = 16_384;
-
-sub balanced {
-    my ($before, $after, $got, $what) = @_;
-    my $received = sum0(map { $_->{bytes} } @$got);
-    my $cut = grep { !$_->{complete} } @$got;
-    my $more = $after->{sent} - $before->{sent} - $received;
-
-    if ($cut) {
-        cmp_ok($more, '>=', 0, "$what: everything that clients received is counted");
-        cmp_ok($more, '<=', $cut * $CHUNK_MOST, '... and of each response that was cut no more than a chunk on top');
-    }
-    else {
-        is($more, 0, "$what: counted is what the clients received, to the byte");
-    }
-    is($after->{bytes} - $before->{bytes}, $after->{sent} - $before->{sent}, '... in the quota, too');
-    is($after->{requests} - $before->{requests}, scalar @$got, '... and every request');
-    is($after->{counted} - $before->{counted}, scalar @$got, '... in the quota of requests, too');
-}
-
-sub settled {
-    my ($s) = @_;
-    $s->wait_for(sub { !active($s) }, 2) or diag('still active: ' . active($s));
-    return numbers($s);
 }
 
 sub descriptors { scalar(() = glob "/proc/$_[0]/fd/*") }

@@ -72,7 +72,7 @@ static const char *end_text(apr_pool_t *p, const xl_applied_t *a, xl_now_t now, 
 {
     const char *seconds = "";
 
-    if (since_ms)
+    if (since_ms && since_ms <= now.wall_ms) /* else the clock was turned back meanwhile */
         seconds = apr_psprintf(p, "%" APR_INT64_T_FMT " s and ", (now.wall_ms - since_ms) / 1000);
     return apr_psprintf(p, "xlimit(402): %s of %s%s%s is free again after %s%" APR_UINT64_T_FMT
                         " more requests that found it %s", a->limit->name, vhost_of(p, a), place_of(p, a->limit),

@@ -5,7 +5,8 @@
  * Never counts anything itself, never looks into a request.
  * Who locks: the global mutex guards structure (entries, rows), never counting,
  * and is never held over I/O or logging. After the start the parent only tries
- * it: a child that is stopped while it holds it does not stop the parent.
+ * it: a child that is stopped while it holds it does not stop the parent. Orphans of
+ * another server have another mutex; a word of the ledger keeps the two apart.
  * Invariants: what outlives a configuration is in xl_segment_t, allocated once
  * from the process's pool; everything of one configuration is in pconf.
  */
@@ -45,6 +46,49 @@ xl_now_t xl_now(void)
     clock_gettime(CLOCK_MONOTONIC, &mono);
     return (xl_now_t){ .wall_ms = apr_time_as_msec(apr_time_now()),
                        .mono_ns = (uint64_t)mono.tv_sec * XL_NS_PER_S + (uint64_t)mono.tv_nsec };
+}
+
+/* ---- the lock ---- */
+
+#define OTHERS_ATTEMPTS 200 /* to wait for orphans, whose mutex is another one; */
+#define OTHERS_PAUSE_US 5000
+
+static bool nobody_lives(uint32_t pid)
+{
+    (void)pid;
+    return false;
+}
+
+/* An orphan changes something once in a while, and for microseconds. Who is stopped
+ * in the middle of that is not waited for any longer. */
+static apr_status_t lock_structure(void)
+{
+    apr_status_t rv = apr_global_mutex_lock(segment->mutex);
+    unsigned attempts = 0;
+
+    while (rv == APR_SUCCESS
+           && !xl_ledger_take(&segment->ledger, (uint32_t)getpid(),
+                              attempts < OTHERS_ATTEMPTS ? xl_segment_process_exists : nobody_lives)) {
+        usleep(OTHERS_PAUSE_US);
+        attempts++;
+    }
+    return rv;
+}
+
+static bool try_structure(void)
+{
+    if (apr_global_mutex_trylock(segment->mutex) != APR_SUCCESS)
+        return false;
+    if (xl_ledger_take(&segment->ledger, (uint32_t)getpid(), xl_segment_process_exists))
+        return true;
+    apr_global_mutex_unlock(segment->mutex);
+    return false;
+}
+
+static void unlock_structure(void)
+{
+    xl_ledger_leave(&segment->ledger);
+    apr_global_mutex_unlock(segment->mutex);
 }
 
 /* ---- who has an entry ---- */
@@ -249,7 +293,7 @@ int xl_segment_open(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_serve
     if (segment->warm ? !xl_segment_grow(segment, &need, ptemp, main_server) : !open_cold(ptemp, main_server, &need))
         return HTTP_INTERNAL_SERVER_ERROR;
 
-    rv = apr_global_mutex_lock(segment->mutex);
+    rv = lock_structure();
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, main_server, "xlimit(204): the mutex cannot be locked");
         return HTTP_INTERNAL_SERVER_ERROR;
@@ -257,7 +301,7 @@ int xl_segment_open(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_serve
     segment->generation = 1 + (segment->generation > xl_ledger_newest(&segment->ledger)
                                    ? segment->generation : xl_ledger_newest(&segment->ledger));
     refused = grant_wishes(wishes);
-    apr_global_mutex_unlock(segment->mutex);
+    unlock_structure();
     if (!refused)
         return OK;
     ap_log_error(APLOG_MARK, APLOG_CRIT, 0, main_server, "xlimit(205): %s has room for %u counters, and %u of the %d "
@@ -277,7 +321,7 @@ void xl_segment_child(apr_pool_t *pchild, server_rec *main_server)
     xl_statefile_child(&segment->file);
     rv = apr_global_mutex_child_init(&segment->mutex, apr_global_mutex_lockfile(segment->mutex), pchild);
     if (rv == APR_SUCCESS)
-        rv = apr_global_mutex_lock(segment->mutex);
+        rv = lock_structure();
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, main_server, "xlimit(206): the mutex cannot be locked in this child; "
                      "its active requests are not counted");
@@ -285,7 +329,7 @@ void xl_segment_child(apr_pool_t *pchild, server_rec *main_server)
     }
     own_row = xl_ledger_row_claim(&segment->ledger, (uint32_t)getpid(), segment->generation);
     xl_keyspace_gone(own_row); /* a process of the same number may have had it, and died unseen */
-    apr_global_mutex_unlock(segment->mutex);
+    unlock_structure();
     if (own_row == XL_NO_ROW)
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, main_server, "xlimit(207): %s has rows for %u processes and all are "
                      "taken; active requests of this child are not counted", segment->path, segment->ledger.rows);
@@ -294,18 +338,18 @@ void xl_segment_child(apr_pool_t *pchild, server_rec *main_server)
 /* A row that cannot be freed now is freed by the next sweep. */
 void xl_segment_child_gone(uint32_t pid)
 {
-    if (!segment || !segment->ledger.base || apr_global_mutex_trylock(segment->mutex) != APR_SUCCESS)
+    if (!segment || !segment->ledger.base || !try_structure())
         return;
     xl_ledger_row_release(&segment->ledger, pid, xl_keyspace_gone);
-    apr_global_mutex_unlock(segment->mutex);
+    unlock_structure();
 }
 
 void xl_segment_sweep(void)
 {
-    if (!segment || !segment->ledger.base || apr_global_mutex_trylock(segment->mutex) != APR_SUCCESS)
+    if (!segment || !segment->ledger.base || !try_structure())
         return;
     xl_ledger_sweep(&segment->ledger, xl_segment_process_exists, xl_keyspace_gone);
-    apr_global_mutex_unlock(segment->mutex);
+    unlock_structure();
 }
 
 /* The number comes from memory that children write to: -1 would be everybody. */
@@ -349,12 +393,12 @@ static void mark_as_used(xl_entry_t *entry)
 static xl_entry_t *attach_at_run_time(const xl_limit_t *limit, const char *vhost, const server_rec *s)
 {
     uint32_t index = XL_NO_ENTRY;
-    apr_status_t rv = apr_global_mutex_lock(segment->mutex);
+    apr_status_t rv = lock_structure();
 
     if (rv == APR_SUCCESS) {
         index = xl_ledger_attach(&segment->ledger, kind_of(limit), vhost, limit->place, limit->name,
                                  segment->generation, oldest_live());
-        apr_global_mutex_unlock(segment->mutex);
+        unlock_structure();
     }
     if (index == XL_NO_ENTRY && xl_told_minute(XL_TOLD_ENTRY))
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "xlimit(208): no counter for limit \"%s\" on line %d of %s, which "

@@ -118,6 +118,22 @@ uint32_t xl_ledger_index(const xl_ledger_t *ledger, const xl_entry_t *entry)
     return (uint32_t)((size_t)((const unsigned char *)entry - first) / ledger->entry_bytes);
 }
 
+/* Its own number is that of an earlier process: who calls has the mutex. */
+bool xl_ledger_take(xl_ledger_t *ledger, uint32_t pid, bool (*alive)(uint32_t pid))
+{
+    uint32_t holder = 0;
+
+    while (!atomic_compare_exchange_strong(&head_of(ledger)->holder, &holder, pid))
+        if (holder && holder != pid && alive(holder))
+            return false;
+    return true;
+}
+
+void xl_ledger_leave(xl_ledger_t *ledger)
+{
+    atomic_store(&head_of(ledger)->holder, 0);
+}
+
 /* Each part by itself, so that ("ab","c") and ("a","bc") stay apart. */
 void xl_ledger_id(xl_entry_e kind, const char *vhost, const char *place, const char *name, uint64_t id[2])
 {

@@ -6,6 +6,8 @@
 #
 #     my @heads = heads($path);          of both slots: at sequence body_at length writer wall entry mono
 #     my ($newest, $other) = slots($path);
+#     my ($newest, $other) = whole($path);   only those whose checksums hold, with
+#                                            {entries} as XL::Ledger has them
 #     set($path, $head, length => 7);    a field of a head, with a right checksum
 #     seal($path, $head);                the checksum of its body, too, is right again
 #     my @keys = keys_of($path);         of the newest copy: at kind (2: locked out, 3: has used) text word used0 used1
@@ -21,7 +23,7 @@ use Exporter qw(import);
 use XL::Ledger qw(patch);
 use XL::System qw(slurp);
 
-our @EXPORT_OK = qw(heads keys_of seal set slots);
+our @EXPORT_OK = qw(heads keys_of seal set slots whole);
 
 use constant { PAGE => 4096, HEAD => 128, FIXED => 124, KEY => 88 };
 
@@ -43,6 +45,21 @@ sub heads {
 }
 
 sub slots { return sort { $b->{sequence} <=> $a->{sequence} } heads($_[0]) }
+
+sub whole {
+    my ($path) = @_;
+    my ($bytes, @whole) = slurp($path);
+    for my $slot (slots($path)) {
+        my $head = substr $bytes, $slot->{at}, HEAD;
+        next if unpack('L', substr $head, FIXED, 4) != Compress::Zlib::crc32(substr $head, 0, FIXED);
+        my $body = substr $bytes, $slot->{body_at}, $slot->{length};
+        next if $slot->{body_crc} != Compress::Zlib::crc32($body);
+        my @entries = map { XL::Ledger::read_entry(substr($body, $_ * $slot->{entry}, $slot->{entry}), 0) }
+            0 .. $slot->{length} / $slot->{entry} - 1;
+        push @whole, { %$slot, entries => \@entries };
+    }
+    return @whole;
+}
 
 sub set {
     my ($path, $head, $field, $value) = @_;

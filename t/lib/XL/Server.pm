@@ -158,7 +158,7 @@ sub stop {
         $clean = 0;
     }
     $self->wait_for(sub { !$self->alive }) if $self->{pid};
-    $self->wait_for(sub { !$self->group });
+    $self->forget if $self->wait_for(sub { !$self->group });
     $self->{pid} = undef;
     return $clean;
 }
@@ -186,10 +186,15 @@ sub kill9_parent {
 
 sub kill9_all {
     my ($self) = @_;
-    kill KILL => $self->group;
-    $self->wait_for(sub { !$self->alive && !$self->group });
+    # More than once: the parent may just have been making a child.
+    $self->forget if $self->wait_for(sub { kill KILL => $self->group; !$self->alive && !$self->group });
     $self->{pid} = undef;
 }
+
+# Nobody is left of these groups: after some thousands of processes their numbers are
+# those of others.
+sub forget { $_[0]{groups} = {} }
+
 
 sub alive {
     my ($self) = @_;

@@ -32,10 +32,11 @@ sub status_conf {
 CONF
 }
 
-# The whole page, decoded.
+# The whole page, decoded, or what another parameter leaves of it.
 sub status {
-    my ($server) = @_;
-    my $response = fetch($server->port(1), '/xlimit-status?format=json', keep => 1);
+    my ($server, $more) = @_;
+    my $query = 'format=json' . (defined $more ? "&$more" : '');
+    my $response = fetch($server->port(1), "/xlimit-status?$query", keep => 1);
     croak "status page: $response->{status}\n$response->{body}" if $response->{status} != 200;
     return decode_json($response->{body});
 }
