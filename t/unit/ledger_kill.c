@@ -12,14 +12,12 @@
  * sort take each other's places: each must begin clean, and is left dirty.
  *
  * So that a kill comes between any two accesses as often as any others, all give
- * the processor away at accesses drawn by lot; blocks are set and copied in pieces.
+ * the processor away at accesses drawn by lot.
  *
  *     ledger_kill [KILLS]     so many; without a number, as many as fit into three seconds
  */
+#include "ledger_access.h"
 #include "tap.h"
-#include "xl_ledger.h"
-
-#include "access.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -30,31 +28,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#define PIECE 32u
-
-static size_t piece(size_t left)
-{
-    return turn(), left < PIECE ? left : PIECE;
-}
-
-static void set_in_pieces(void *to, int value, size_t size)
-{
-    for (size_t done = 0; done < size; done += PIECE)
-        memset((unsigned char *)to + done, value, piece(size - done));
-}
-
-static void copy_in_pieces(void *to, const void *from, size_t size)
-{
-    for (size_t done = 0; done < size; done += PIECE)
-        memcpy((unsigned char *)to + done, (const unsigned char *)from + done, piece(size - done));
-}
-
-#define memset set_in_pieces
-#define memcpy copy_in_pieces
-#include "../../modules/store/ledger.c"
-#undef memset
-#undef memcpy
 
 enum { MORTALS = 6, PROCESSES = 8, KEPT = 96, SPARE = 8, PASSING = 32, BATCH = 50, LIFE = 50, YIELDS = 24,
        SECONDS = 3 };
@@ -486,7 +459,8 @@ int main(int argc, char **argv)
     uint64_t faults = 0, inherited;
     bool alive = true;
 
-    for (make_shared(); alive && (kills ? killed < kills : time(NULL) < until);)
+    make_shared();
+    while (alive && (kills ? killed < kills : time(NULL) < until))
         alive = life(kills ? kills : KILLS_MOST, &faults);
     inherited = atomic_load(&shared->inherited);
     ok(alive, "nobody hangs");

@@ -63,7 +63,8 @@ sub processes { # the living ones
         my $line = <$stat> // next;
         # the name, in parentheses, may hold anything
         my @field = split ' ', substr $line, rindex($line, ')') + 1;
-        push @found, { pid => $pid, group => $field[2], threads => $field[17] } if $field[0] ne 'Z';
+        push @found, { pid => $pid, group => $field[2], threads => $field[17] }
+            if $field[0] ne 'Z' || $field[17] > 1; # its other threads end yet, with its files open
     }
     return @found;
 }
