@@ -87,12 +87,12 @@ sub conf {
 sub new {
     my ($class, %option) = @_;
     my $self = bless { seconds => 20, seed => 1, %option, events => {}, faults => [] }, $class;
-    my $clock = $self->{clock} = XL::Machine->clock;
+    my $clock = $self->{clock} = $self->{wild} ? XL::Machine->clock : undef;
     my $s = $self->{server} = XL::Server->new(ports => 2, tls => 1, h2 => 1, children => 2, factor => 20,
         conf => conf(0), wrapper => $clock ? [$clock->wrapper] : []);
     $s->{patience} = 20; # a wrapper that costs no time
     $s->file("${_}k", 1000 * $_) for 20, 100, 400;
-    $self->{disk} = XL::Machine->disk($s->path('state'), 1_048_576);
+    $self->{disk} = XL::Machine->disk($s->path('state'), 1_048_576) if $self->{wild};
     srand $self->{seed};
     return $self;
 }
@@ -214,8 +214,8 @@ sub run {
     my ($self) = @_;
     my $s = $self->{server}->start;
     my $end = now() + $self->{seconds};
-    my @happens = grep { ($_ ne 'jump' || $self->{clock}) && ($_ ne 'full_disk' || $self->{disk}) } sort keys %happens;
-    @happens = grep { !/^(?:cut_copy|full_disk|jump)$/ } @happens if !$self->{wild};
+    my %wants = (jump => $self->{clock}, full_disk => $self->{disk}, cut_copy => $self->{wild});
+    my @happens = grep { !exists $wants{$_} || $wants{$_} } sort keys %happens;
     $self->look_at_heads;
     $self->start_clients;
     while (now() < $end - 1) {
