@@ -13,8 +13,10 @@
  * shows as a full socket at once. 0: as the system has it. */
 void xl_tcp_limit_unsent(int fd, int bytes);
 
-/* Bytes of this connection that the peer has acknowledged since it began. */
-bool xl_tcp_acknowledged(int fd, uint64_t *bytes);
+/* Bytes of this connection, since it began, that have arrived or will without our
+ * doing more: what the kernel was given, which it sends after a close, too; of a
+ * peer that has gone or takes nothing any more, what it has acknowledged. */
+bool xl_tcp_arrives(int fd, uint64_t *bytes);
 
 /* The peer will send nothing more, and all that it sent was read: it has gone,
  * or has closed its half and still reads. */

@@ -28,17 +28,17 @@ xl_request_t *xl_request_of(request_rec *r)
 
 /* ---- settlement ------------------------------------------------------ */
 
-/* Of a client that went away: what had been handed down and was never
- * acknowledged did not leave, as far as anybody can know. */
+/* Of a connection that was broken off, by the client or by the MPM: what had been
+ * handed down and does not arrive, as far as anybody can know. */
 static void take_back_unsent(xl_request_t *xr)
 {
     xl_conn_t *conn = xr->conn;
-    uint64_t acked, unsent, end = xr->wire_end ? xr->wire_end : conn->wire_bytes;
+    uint64_t arrives, unsent, end = xr->wire_end ? xr->wire_end : conn->wire_bytes;
 
     if (!conn->c->aborted || conn->primary != conn || !xr->sent_bytes
-        || !xl_tcp_acknowledged(xl_park_fd(conn), &acked) || acked >= end)
+        || !xl_tcp_arrives(xl_park_fd(conn), &arrives) || arrives >= end)
         return;
-    unsent = end - acked;
+    unsent = end - arrives;
     if (conn->memory_only) /* records of TLS: as much less as they are longer */
         unsent = (uint64_t)((unsigned __int128)unsent * conn->plain_bytes / (conn->wire_bytes ? conn->wire_bytes : 1));
     xl_request_unsent(xr, unsent);

@@ -8,9 +8,11 @@
 
 #ifdef __linux__
 
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #define STATE_CLOSED 7 /* TCP_CLOSE of the C library's header */
@@ -20,15 +22,25 @@ void xl_tcp_limit_unsent(int fd, int bytes)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
 }
 
-bool xl_tcp_acknowledged(int fd, uint64_t *bytes)
+/* It was asked again and again for an answer, or for room, in vain. */
+static bool takes_nothing(const struct tcp_info *info)
+{
+    return info->tcpi_state == STATE_CLOSED || info->tcpi_backoff;
+}
+
+bool xl_tcp_arrives(int fd, uint64_t *bytes)
 {
     struct tcp_info info;
     socklen_t size = sizeof(info);
+    int queued = 0;
 
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0
         || size < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked))
         return false;
+    if (!takes_nothing(&info) && ioctl(fd, SIOCOUTQ, &queued) != 0)
+        return false;
     *bytes = info.tcpi_bytes_acked;
+    *bytes += (uint64_t)queued;
     return true;
 }
 
@@ -55,7 +67,7 @@ void xl_tcp_limit_unsent(int fd, int bytes)
     (void)bytes;
 }
 
-bool xl_tcp_acknowledged(int fd, uint64_t *bytes)
+bool xl_tcp_arrives(int fd, uint64_t *bytes)
 {
     (void)fd;
     (void)bytes;
