@@ -4,7 +4,7 @@
 # configured anew meanwhile, and an accountant who compares what they received
 # with what was counted. Chance comes from one seed.
 #
-#     my $report = XL::Storm->new(seconds => 20, seed => 7, wild => 1)->run;   wild: HTTP/2, and the machine's faults
+#     my $report = XL::Storm->new(seconds => 20, seed => 7)->run;
 #     { received, counted, cut, complete, streams, requests, events => {name => times}, faults => [text, ...] }
 #
 # What may differ: of each response that was cut, what its process had counted and
@@ -87,12 +87,12 @@ sub conf {
 sub new {
     my ($class, %option) = @_;
     my $self = bless { seconds => 20, seed => 1, %option, events => {}, faults => [] }, $class;
-    my $clock = $self->{clock} = $self->{wild} ? XL::Machine->clock : undef;
+    my $clock = $self->{clock} = XL::Machine->clock;
     my $s = $self->{server} = XL::Server->new(ports => 2, tls => 1, h2 => 1, children => 2, factor => 20,
         conf => conf(0), wrapper => $clock ? [$clock->wrapper] : []);
     $s->{patience} = 20; # a wrapper that costs no time
     $s->file("${_}k", 1000 * $_) for 20, 100, 400;
-    $self->{disk} = XL::Machine->disk($s->path('state'), 1_048_576) if $self->{wild};
+    $self->{disk} = XL::Machine->disk($s->path('state'), 1_048_576);
     srand $self->{seed};
     return $self;
 }
@@ -168,7 +168,7 @@ sub start_clients {
     my ($self) = @_;
     my $s = $self->{server};
     my @ports = ($s->port, $s->tls_port);
-    for my $n (1 .. CLIENTS + ($self->{wild} ? H2_CLIENTS : 0)) {
+    for my $n (1 .. CLIENTS + H2_CLIENTS) {
         my $pid = open(my $pipe, '-|') // die "fork: $!";
         if (!$pid) {
             print encode_json($n > CLIENTS ? $self->h2_client($n, \@ports) : $self->client($n, \@ports));
@@ -214,7 +214,7 @@ sub run {
     my ($self) = @_;
     my $s = $self->{server}->start;
     my $end = now() + $self->{seconds};
-    my %wants = (jump => $self->{clock}, full_disk => $self->{disk}, cut_copy => $self->{wild});
+    my %wants = (jump => $self->{clock}, full_disk => $self->{disk});
     my @happens = grep { !exists $wants{$_} || $wants{$_} } sort keys %happens;
     $self->look_at_heads;
     $self->start_clients;
