@@ -52,7 +52,8 @@ static void request(fuzz_t *f, scene_t *s, xl_now_t now)
                 must(before[i] == after[i] || after[i] >= before[i] + cost); /* saturated, else as before */
         }
     }
-    xl_settle(s->list, s->n, &here, 404, now);
+    xl_answered(s->list, s->n, 404, now);
+    xl_settle(s->list, s->n, &here);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

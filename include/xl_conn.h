@@ -119,7 +119,7 @@ struct xl_request_t {
     request_rec *r; /* the original one: !r->main && !r->prev */
     xl_conn_t *conn;
     xl_entry_t *scope; /* of the virtual host */
-    bool decided, exempt, active;
+    bool decided, exempt, active, answered; /* answered: its status was counted as the event that it may be */
     const apr_sockaddr_t *classified; /* the address whose class is class_id; NULL: nobody has asked for it */
     uint32_t class_id;
     int hidden_method; /* 1 + the method number that quick handlers shall not see; 0: none */
@@ -159,6 +159,7 @@ apr_status_t xl_conn_pass(xl_conn_t *conn, apr_bucket_brigade *bb); /* counts, t
 xl_request_t *xl_request_of(request_rec *r);      /* of the original request; NULL before it has one */
 xl_request_t *xl_request_writing(xl_conn_t *conn); /* whose bytes pass now; made when needed; may be NULL */
 void xl_request_switching(xl_request_t *xr); /* its answer is a 101 */
+void xl_request_answered(xl_request_t *xr); /* its client is about to know its status */
 void xl_request_sent(xl_request_t *xr, uint64_t bytes);
 void xl_request_unsent(xl_request_t *xr, uint64_t bytes); /* of those, they did not leave after all */
 void xl_request_end(xl_request_t *xr); /* settles it now, not when its pool goes */

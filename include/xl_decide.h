@@ -93,9 +93,12 @@ void xl_decide_refused(xl_applied_t *list, size_t n, xl_now_t now);
 /* Gives back what xl_decide charged: a later stage refused after all. */
 void xl_decide_undo(xl_applied_t *list, size_t n, const xl_facts_t *facts);
 
-/* The end of a request: what is no longer being served, events that its status
- * is (0: it has none), pins. */
-void xl_settle(xl_applied_t *list, size_t n, const xl_facts_t *facts, int status, xl_now_t now);
+/* Once, when the status is known and before its client knows it: the event that it
+ * is. `locked` of those whose key that locks out. */
+void xl_answered(xl_applied_t *list, size_t n, int status, xl_now_t now);
+
+/* The end of a request: what is no longer being served, pins. */
+void xl_settle(xl_applied_t *list, size_t n, const xl_facts_t *facts);
 
 /* Bytes that left: counts them in every byte quota of a request that xl_decide
  * let pass; of a refused one nothing is counted anywhere. */

@@ -51,7 +51,7 @@ static apr_status_t settle(void *data)
     accepted_t *accepted = data;
     xl_facts_t here = xl_facts_here();
 
-    xl_settle(accepted->list, accepted->n, &here, 0, xl_now());
+    xl_settle(accepted->list, accepted->n, &here);
     return APR_SUCCESS;
 }
 

@@ -52,16 +52,23 @@ static int last_status(const request_rec *r)
     return r->status;
 }
 
-/* Lets go of all that its limits hold. status 0: it was not served, or not yet. */
-static void end_decision(xl_request_t *xr, int status)
+void xl_request_answered(xl_request_t *xr)
+{
+    if (xr->answered)
+        return;
+    xr->answered = true;
+    if (!xr->n_applied)
+        return;
+    xl_answered(xr->applied, xr->n_applied, last_status(xr->r), xl_now());
+    xl_events_locked(xr);
+}
+
+/* Lets go of all that its limits hold. */
+static void end_decision(xl_request_t *xr)
 {
     xl_facts_t here = xl_facts_here();
 
-    if (!xr->n_applied)
-        return;
-    xl_settle(xr->applied, xr->n_applied, &here, status, xl_now());
-    if (status)
-        xl_events_locked(xr);
+    xl_settle(xr->applied, xr->n_applied, &here);
     xr->n_applied = 0;
 }
 
@@ -79,7 +86,8 @@ static apr_status_t settle(void *data)
     xl_spool_end(conn);
     take_back_unsent(xr);
     xl_events_warn(xr);
-    end_decision(xr, last_status(xr->r));
+    xl_request_answered(xr);
+    end_decision(xr);
     if (xr->active && xr->scope)
         xl_entry_leave(xl_segment_ledger(), xr->scope, xl_segment_row());
     if (conn->writing == xr)
@@ -143,7 +151,7 @@ static void look(xl_request_t *xr, request_rec *r, bool may_refuse, bool charge,
 {
     xl_facts_t here = xl_facts_here();
 
-    end_decision(xr, 0);
+    end_decision(xr);
     xr->zone_values = NULL; /* of an earlier look, before the URL was mapped */
     xl_collect(xr, r, now);
     for (size_t i = 0; !may_refuse && i < xr->n_applied; i++)
@@ -216,7 +224,7 @@ void xl_request_switching(xl_request_t *xr)
     xr->down.n = 0;
     count_in_limits(xr, -1);
     xl_decide_undo(xr->applied, xr->n_applied, &here);
-    end_decision(xr, 0);
+    end_decision(xr);
     atomic_fetch_sub(&xr->scope->requests, 1);
     atomic_fetch_sub(&xr->scope->verdicts[xr->verdict.verdict], 1);
     xl_entry_leave(xl_segment_ledger(), xr->scope, xl_segment_row());
@@ -393,7 +401,7 @@ int xl_request_hide_from_quick_handlers(request_rec *r, int lookup)
         xr->hidden_method = r->method_number + 1; /* 0 is M_GET */
         r->method_number = M_INVALID;
     }
-    end_decision(xr, 0);
+    end_decision(xr);
     return DECLINED;
 }
 

@@ -284,14 +284,20 @@ static bool is_event(const xl_applied_t *a, int status)
            && !a->over && status > 0 && status < 64 * XL_STATUS_WORDS && limit->statuses[status / 64] >> status % 64 & 1;
 }
 
-void xl_settle(xl_applied_t *list, size_t n, const xl_facts_t *facts, int status, xl_now_t now)
+void xl_answered(xl_applied_t *list, size_t n, int status, xl_now_t now)
+{
+    for (size_t i = 0; i < n; i++) {
+        list[i].locked = false;
+        if (is_event(&list[i], status))
+            xl_penalty_event(&list[i], now);
+    }
+}
+
+void xl_settle(xl_applied_t *list, size_t n, const xl_facts_t *facts)
 {
     for (size_t i = 0; i < n; i++) {
         xl_applied_t *a = &list[i];
 
-        a->locked = false;
-        if (is_event(a, status))
-            xl_penalty_event(a, now);
         if (a->limit->dimension == XL_DIM_CONNECTIONS && a->charged)
             xl_connections_dimension.give_back(a, facts);
         else if (a->cell)

@@ -57,7 +57,7 @@ static void test_moments(void)
             else if (t[i].what == UNDO)
                 xl_decide_undo(a, 1, &facts);
             else
-                xl_settle(a, 1, &facts, 200, at(0));
+                xl_settle(a, 1, &facts);
             printf("# key %d, step %zu\n", key, i);
             ok(served == t[i].served, "served, or not");
             is_u64(active_of(w, a), t[i].active, "active then");
@@ -83,7 +83,7 @@ static void test_keys(void)
     is_u64(served, MANY, "each key has places of its own");
     is_u64(xl_entry_active(&w->ledger, list[0].entry), MANY, "which the limit sums up");
     for (unsigned i = 0; i < MANY; i++)
-        xl_settle(&list[i], 1, &facts, 200, at(0));
+        xl_settle(&list[i], 1, &facts);
     is_u64(xl_entry_active(&w->ledger, list[0].entry), 0, "and none is active afterwards");
     world_free(w, CELLS);
 }
@@ -108,8 +108,8 @@ static void test_killed(void)
         xl_ledger_row_release(&w->ledger, 101, NULL);
         is_u64(active_of(w, &first), 1, "one is left");
         ok(ask(&c, &other).decision == XL_DECISION_SERVE, "and there is room for another");
-        xl_settle(&b, 1, &other, 200, at(0));
-        xl_settle(&c, 1, &other, 200, at(0));
+        xl_settle(&b, 1, &other);
+        xl_settle(&c, 1, &other);
         is_u64(active_of(w, &first), 0, "none is left");
         world_free(w, CELLS);
     }
@@ -149,7 +149,7 @@ static void test_served_anyway(void)
             is_u64(active_of(w, &list[0][0]), last, "each is counted");
             is_u64(xl_entry_active(&w->ledger, list[0][0].entry), last, "... once");
             for (unsigned i = 0; i < MANY; i++)
-                xl_settle(list[i], n, &facts, 200, at(0));
+                xl_settle(list[i], n, &facts);
             is_u64(active_of(w, &list[0][0]) + active_of(w, &list[0][1]), 0, "none is active afterwards");
             is_u64(xl_entry_active(&w->ledger, list[0][0].entry), 0, "... of all keys");
             world_free(w, CELLS);
@@ -186,7 +186,7 @@ static void test_refusing(void)
         ask(&b, &facts);
         ok(b.over && xl_refusal_begins(&b, at(0), &others), "a refusal begins");
         ok(!xl_refusal_begins(&b, at(1), &others), "and goes on");
-        xl_settle(&a, 1, &facts, 200, at(10));
+        xl_settle(&a, 1, &facts);
         ask(&a, &facts);
         ok(!xl_refusal_ends(&a, at(10000), &since_ms, &others), "for a minute nobody says that it is over");
         ok(xl_refusal_ends(&a, at(61001), &since_ms, &others), "then it is");
@@ -235,7 +235,7 @@ static void *compete(void *data)
                 meet(r->arrived, RIVALS * (2 * i + 2));
             if (served)
                 atomic_fetch_sub(r->holding, 1);
-            xl_settle(&a, 1, &facts, 200, at(0));
+            xl_settle(&a, 1, &facts);
         }
         if (i % 2)
             meet(r->arrived, RIVALS * (2 * i + 2));

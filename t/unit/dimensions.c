@@ -126,12 +126,12 @@ static void test_connections(bool keyed)
     ok(xl_decide(&two, 1, &p.facts, at(0)).decision == XL_DECISION_SERVE && two.left == 0, "two at once %s", of);
     is_u64(xl_decide(&three, 1, &p.facts, at(0)).decision, XL_DECISION_REFUSE, "not three");
     is_u64(xl_entry_active(&p.ledger, one.entry), 2, "two are in the sum");
-    xl_settle(&three, 1, &p.facts, 0, at(0));
+    xl_settle(&three, 1, &p.facts);
     is_u64(xl_decide(&three, 1, &p.facts, at(0)).decision, XL_DECISION_REFUSE, "who was refused gives no place back");
-    xl_settle(&one, 1, &p.facts, 200, at(1));
+    xl_settle(&one, 1, &p.facts);
     is_u64(xl_decide(&three, 1, &p.facts, at(1)).decision, XL_DECISION_SERVE, "who ends does");
     xl_decide_undo(&three, 1, &p.facts);
-    xl_settle(&two, 1, &p.facts, 200, at(2));
+    xl_settle(&two, 1, &p.facts);
     is_u64(xl_entry_active(&p.ledger, p.s->list[0].entry), 0, "in the end nobody is there");
     scene_free(p.s);
 }
@@ -149,7 +149,7 @@ static void test_connections_anyway(bool keyed)
     is_u64(xl_entry_active(&p.ledger, list[0].entry), 4, "... and counts them");
     ok(!list[1].over && list[2].over, "... the third is one too many");
     for (size_t i = 0; i < 4; i++)
-        xl_settle(&list[i], 1, &p.facts, 200, at(1));
+        xl_settle(&list[i], 1, &p.facts);
     is_u64(xl_entry_active(&p.ledger, list[0].entry), 0, "... until they end");
     scene_free(p.s);
 }
@@ -191,7 +191,8 @@ static void test_penalty_of_statuses(void)
     scene_add(s, penalty(XL_EVENT_STATUS), &status);
     for (i = 0; i < sizeof(statuses) / sizeof(*statuses); i++) {
         is_u64(request_at(s, 0).decision, XL_DECISION_SERVE, "not locked out yet");
-        xl_settle(s->list, s->n, &here, statuses[i], at(0));
+        xl_answered(s->list, s->n, statuses[i], at(0));
+        xl_settle(s->list, s->n, &here);
         is_u64(s->list[0].locked, i == 7, "the third 404 locks out, nothing else counts");
     }
     is_u64(request_at(s, 1).decision, XL_DECISION_REFUSE, "the next request is refused");

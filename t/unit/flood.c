@@ -54,7 +54,7 @@ static void one(flood_t *f, uint32_t client, uint32_t request)
     f->refused += xl_decide(&a, 1, &facts, when(request)).decision == XL_DECISION_REFUSE;
     if (a.cell)
         atomic_fetch_add(&a.cell->requests, 1);
-    xl_settle(&a, 1, &facts, 200, when(request));
+    xl_settle(&a, 1, &facts);
 }
 
 /* They lock themselves out, and others hold a place, before the flood comes. */
@@ -90,7 +90,7 @@ static void after(flood_t *f)
     for (uint32_t i = 0; i < HELD; i++) {
         held += xl_table_peek(&f->world->table, f->held[i].key.id) == 1
                 && atomic_load(&f->held[i].cell->meter.units) == 1;
-        xl_settle(&f->held[i], 1, &facts, 200, when(KEYS));
+        xl_settle(&f->held[i], 1, &facts);
     }
     is_u64(held, HELD, "nor whom somebody serves");
     for (uint32_t i = 0; i < ALWAYS; i++) {

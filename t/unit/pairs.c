@@ -96,8 +96,10 @@ static void exhaust(world_t *w, const xl_applied_t *like)
     for (int i = 0; i < 4; i++) {
         if (like->limit->event == XL_EVENT_REJECTED)
             xl_decide_refused(&list[i], 1, at(0));
-        if (like->limit->dimension != XL_DIM_CONNECTIONS)
-            xl_settle(&list[i], 1, &facts, 500, at(0));
+        if (like->limit->dimension != XL_DIM_CONNECTIONS) {
+            xl_answered(&list[i], 1, 500, at(0));
+            xl_settle(&list[i], 1, &facts);
+        }
     }
 }
 
@@ -110,7 +112,8 @@ static void end(xl_applied_t *list, size_t n, const xl_facts_t *facts, way_e way
         xl_decide_undo(list, n, facts);
     if (way == UNDO_TWICE)
         xl_decide_undo(list, n, facts);
-    xl_settle(list, n, facts, 503, at(0));
+    xl_answered(list, n, 503, at(0));
+    xl_settle(list, n, facts);
 }
 
 static bool same(const counters_t *a, const counters_t *b)
@@ -179,7 +182,8 @@ static void check_too_late(kind_e refuses, bool refuser_key, kind_e fits, bool k
     pin_all(list, 3, &facts, at(0));
     v = xl_decide(list, 3, &facts, at(0));
     xl_account(list, 3, 1000, at(0));
-    xl_settle(list, 3, &facts, 503, at(0));
+    xl_answered(list, 3, 503, at(0));
+    xl_settle(list, 3, &facts);
     after = counters_of(w, &other);
     own_after = counters_of(w, &own);
     if (refuses == BY_REQUEST)
@@ -223,7 +227,7 @@ static void test_undo(void)
                bits & 1 ? " of a client" : "");
             xl_decide_undo(&a, 1, &facts);
             xl_account(&a, 1, 1000, at(0));
-            xl_settle(&a, 1, &facts, 0, at(0));
+            xl_settle(&a, 1, &facts);
             after = counters_of(w, &like);
             ok(same(&before, &after), "... and is as before when that is undone");
             world_free(w, CELLS);

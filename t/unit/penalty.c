@@ -133,7 +133,8 @@ static void test_events_while_locked(void)
             xl_decide(&list[i], 1, &facts, at(0));
         }
         for (int i = 0; i < 10; i++) {
-            xl_settle(&list[i], 1, &facts, 401, at(i));
+            xl_answered(&list[i], 1, 401, at(i));
+            xl_settle(&list[i], 1, &facts);
             ok(list[i].locked == (i == 3), "the fourth one locks out, and no other");
         }
         ok(serve(&first, 1, &facts, 200, at(2002)).decision == XL_DECISION_REFUSE, "until its time is over");
@@ -183,7 +184,7 @@ static void *compete(void *data)
         pin_all(&a, 1, &facts, at(0));
         r->served += xl_decide(&a, 1, &facts, at(0)).decision == XL_DECISION_SERVE;
         r->locked += a.locked;
-        xl_settle(&a, 1, &facts, 200, at(0));
+        xl_settle(&a, 1, &facts);
     }
     return NULL;
 }

@@ -123,7 +123,8 @@ static inline xl_verdict_t serve(xl_applied_t *list, size_t n, const xl_facts_t 
     v = xl_decide(list, n, facts, now);
     if (v.decision == XL_DECISION_REFUSE)
         xl_decide_refused(list, n, now);
-    xl_settle(list, n, facts, v.decision == XL_DECISION_REFUSE ? 429 : response, now);
+    xl_answered(list, n, v.decision == XL_DECISION_REFUSE ? 429 : response, now);
+    xl_settle(list, n, facts);
     return v;
 }
 
