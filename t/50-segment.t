@@ -48,20 +48,6 @@ CONF
 
 sub descriptors { scalar(() = glob "/proc/$_[0]/fd/*") }
 
-# A graceful restart after which every connection is taken by the new generation.
-sub graceful {
-    my ($s) = @_;
-    my @old = $s->children;
-    return $s->graceful && $s->wait_for(sub { !grep { listens($_) } @old }, 5);
-}
-
-sub listens {
-    my ($pid) = @_;
-    open my $table, '<', '/proc/net/tcp' or die "/proc/net/tcp: $!";
-    my %listening = map { my @f = split; $f[3] eq '0A' ? ("socket:[$f[9]]" => 1) : () } <$table>;
-    return scalar grep { $listening{ readlink($_) // '' } } glob "/proc/$pid/fd/*";
-}
-
 sub log_lines {
     my ($s, $pattern, $from) = @_;
     return grep { /$pattern/ } split /\n/, substr $s->error_log, $from // 0;
@@ -170,7 +156,7 @@ subtest 'two generations share one bandwidth and one quota' => sub {
     my $first = generation($s);
     my @old_children = $s->children;
     my $old = load($s, 4, path => '/200k.bin');
-    ok(graceful($s), 'graceful restart');
+    ok($s->graceful, 'graceful restart');
     is(generation($s), $first + 1, '... is the next generation');
     my $new = in_background(sub { downloads(4, port => $s->port, path => '/200k.bin') });
     ok($s->wait_for(sub { active($s) == 8 }, 2), 'both generations show in one count') or diag(active($s));
@@ -204,7 +190,7 @@ subtest 'a changed configuration matches by name' => sub {
     $s->conf(conf('200kB/s', "XLimitQuota all 1TB 1d name=kept\nXLimitQuota all 1TB 1d name=new\n"
                 . "XLimitQuota all 1TB 1d name=fresh\n"
                 . $vhosts));
-    ok(graceful($s), 'graceful restart with 200 more virtual hosts and 3 limits in other words');
+    ok($s->graceful, 'graceful restart with 200 more virtual hosts and 3 limits in other words');
     cmp_ok(-s $s->path('state/xlimit.state'), '>', $size + 200 * 600, 'the file has grown');
     cmp_ok(limit($s, 'kept', $NAME)->{used}, '>=', $at, 'the limit that stayed has its count');
     is(limit($s, 'new', $NAME)->{used}, 0, 'one that was added begins at 0');
@@ -220,7 +206,7 @@ subtest 'a changed configuration matches by name' => sub {
     balanced($before, settled($s), \@got, '... and counted');
 
     $s->conf(conf('200kB/s', "XLimitQuota all 1TB 1d name=away\nXLimitQuota all 1TB 1d name=old\n"));
-    ok(graceful($s), 'the virtual hosts go, the limits come back');
+    ok($s->graceful, 'the virtual hosts go, the limits come back');
     my $away = limit($s, 'away', $NAME)->{used};
     cmp_ok($away, '>=', $at, '... with their counts');
     is(limit($s, 'old', $NAME)->{used}, $away, '... under their names');
@@ -236,7 +222,7 @@ subtest 'a limit of .htaccess keeps its count' => sub {
     $s->content('deep/.htaccess', "XLimitQuota all 3r 1d name=three\n");
     my @seen = (fetch($s->port, '/deep/page.txt')->{status});
     for my $how (qw(graceful restart kill9_all)) {
-        $how eq 'graceful' ? graceful($s) : $s->$how;
+        $s->$how;
         $s->start if !$s->alive;
         push @seen, fetch($s->port, '/deep/page.txt')->{status};
     }

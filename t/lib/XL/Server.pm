@@ -41,7 +41,7 @@ use POSIX qw(:sys_wait_h);
 use Test::Builder;
 use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC sleep);
 
-use XL::System qw(build_dir built_in certificate free_port httpd module_dir preload processes project slurp spew);
+use XL::System qw(build_dir built_in certificate free_port httpd listens module_dir preload processes project slurp spew);
 
 my @servers;
 
@@ -166,13 +166,17 @@ sub stop {
 sub graceful { $_[0]->reload('USR1') }
 sub restart  { $_[0]->reload('HUP') }
 
-# Writes the configuration anew, signals, and returns when the new generation runs.
+# Writes the configuration anew, signals, and returns when the new generation runs and
+# takes every new connection. What is left of the old one may be standing still.
 sub reload {
     my ($self, $signal) = @_;
+    my @old = $self->children;
     $self->write_conf('conf/httpd.conf', $self->{conf});
     my $before = $self->count_ready;
     kill $signal => $self->{pid};
-    return $self->wait_for(sub { $self->count_ready > $before || !$self->alive }) && $self->alive;
+    $self->wait_for(sub { $self->count_ready > $before || !$self->alive }) or return 0;
+    $self->wait_for(sub { !grep { listens($_) } @old }, 5);
+    return $self->alive;
 }
 
 # Returns at once; ->wait_exit says when the last response was served.

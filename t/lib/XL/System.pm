@@ -17,7 +17,7 @@ use File::Temp ();
 use IO::Socket::INET;
 use POSIX ();
 
-our @EXPORT_OK = qw(allow_files build_dir built_in certificate free_port httpd module_dir preload processes project
+our @EXPORT_OK = qw(allow_files build_dir built_in certificate free_port httpd listens module_dir preload processes project
     slurp spew stand_still valgrind_errors);
 
 my $project = abs_path(dirname(__FILE__) . '/../../..');
@@ -79,6 +79,14 @@ sub stand_still {
         select undef, undef, undef, 0.002;
     }
     croak "process $pid does not stand still";
+}
+
+# Whether this process may still take a new connection.
+sub listens {
+    my ($pid) = @_;
+    my %listening = map { my @f = split; $f[3] eq '0A' ? ("socket:[$f[9]]" => 1) : () } split /\n/,
+        slurp('/proc/net/tcp');
+    return scalar grep { $listening{ readlink($_) // '' } } glob "/proc/$pid/fd/*";
 }
 
 # One self-signed certificate per test run, for localhost and 127.0.0.1.
