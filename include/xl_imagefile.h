@@ -32,15 +32,23 @@ typedef enum {
 typedef struct {
     xl_copy_e state;
     const char *path, *reason; /* reason: unless NONE or GOOD */
+    const char *aside;         /* what a SPOILT one is called now, or NULL */
     unsigned slot;
     xl_image_head_t head;
     void *body;
 } xl_copy_t;
 
+/* What all who write into one file share. */
 typedef struct {
-    const char *path;
+    _Atomic uint32_t unfinished; /* 1 + the slot of which nobody knows how its last write ended */
+    _Atomic uint32_t failing;    /* 1: the last one failed */
+} xl_writers_t;
+
+typedef struct {
+    const char *path; /* NULL: there is none */
     const xl_image_form_t *form;
-    int fd;           /* -1: none; inherited by children */
+    xl_writers_t *writers;
+    int fd;           /* inherited by children */
     size_t room;      /* of a body */
     bool reserved;    /* there is disk space for all of it */
     void *body;       /* of this process, made when it first writes */
@@ -55,8 +63,16 @@ typedef struct {
     const void *of;
 } xl_source_t;
 
-/* How a write came out; on FAILED what could not be done, and the errno or 0. */
-typedef enum { XL_WRITE_NOTHING, XL_WRITE_DONE, XL_WRITE_FAILED } xl_write_e;
+/* How a write came out, so that of a hundred that fail one is told. */
+typedef enum {
+    XL_WRITE_GOOD,    /* there is a copy of how it is now */
+    XL_WRITE_AGAIN,   /* the same, and the one before had failed */
+    XL_WRITE_FAILED,  /* and the one before had not */
+    XL_WRITE_FAILING, /* nor had the one before been good */
+    XL_WRITE_BUSY     /* somebody else writes at this moment */
+} xl_write_e;
+
+/* What could not be done, and the errno or 0. */
 typedef struct {
     const char *what;
     int error;
@@ -68,25 +84,20 @@ const char *xl_imagefile_path(apr_pool_t *p, const char *state_path, const xl_im
 /* Only looks. The body is in memory of the pool. */
 void xl_imagefile_load(xl_copy_t *copy, const char *path, const xl_image_form_t *form, apr_pool_t *p);
 
-/* Opens or creates it; path lives as long. NULL, or why it cannot be used. No
- * disk space is no reason: it is asked for again at each write. */
-const char *xl_imagefile_open(xl_imagefile_t *file, const char *path, const xl_image_form_t *form, size_t room,
-                              apr_pool_t *p);
+/* Loads what is there, and opens or creates the file for who will write; path
+ * lives as long. What is spoilt is kept under another name, as a state file is, and
+ * the only good slot is not the first to be written. NULL, or why there will be no
+ * copies. No disk space is no reason: it is asked for again at each write. */
+const char *xl_imagefile_open(xl_imagefile_t *file, xl_copy_t *copy, const char *path, const xl_image_form_t *form,
+                              size_t room, apr_pool_t *p);
 
 /* A larger file with a copy in it takes its name; who has the old one open goes
  * on with that. NULL or the reason, and nothing has changed. */
 const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_source_t *source, xl_now_t now,
                               apr_pool_t *p);
 
-/* Whether nobody else writes now, and then nobody does until _unlock. One
- * thread of a process at a time. */
-bool xl_imagefile_lock(const xl_imagefile_t *file);
-void xl_imagefile_unlock(const xl_imagefile_t *file);
-
-/* Writes a copy, locked, if it would not be the same as the newest one.
- * *unfinished, shared by all who write: 1 + the slot of which nobody knows how
- * its last write ended. Waits for the disk. */
-xl_write_e xl_imagefile_write(xl_imagefile_t *file, const xl_source_t *source, _Atomic uint32_t *unfinished,
-                              xl_now_t now, xl_write_fault_t *fault);
+/* Writes a copy, if it would not be the same as the newest one. Waits for the disk,
+ * not for who writes. One thread of a process at a time. *fault: when it fails. */
+xl_write_e xl_imagefile_write(xl_imagefile_t *file, const xl_source_t *source, xl_now_t now, xl_write_fault_t *fault);
 
 #endif

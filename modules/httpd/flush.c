@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * flush: copies the counters to the disk, and has keyfile.c copy the keys (contract
- * in xl_flush.h). Owns the file of copies while the server runs, and the lease: one page that all processes
- * share and that says who writes, since when he was last seen, and of which slot
- * nobody knows how its write ended.
+ * in xl_flush.h). Owns the file of copies while the server runs, and the lease: a
+ * page that all processes share and that says who writes and when he was last seen.
  * Never loses what is counted when the disk fails: that is in the ledger, which
  * is memory. Never waits for a lock.
  * Who locks: two may believe that they have the lease, for a moment or because one
@@ -16,19 +15,18 @@
 #include "xl_keyfile.h"
 #include "xl_segment.h"
 #include "xl_segment_start.h"
-#include "xl_statefile.h"
+#include "xl_shared.h"
 
 #include "apr_optional.h"
 #include "apr_strings.h"
 #include "http_log.h"
 #include "mod_watchdog.h"
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 APLOG_USE_MODULE(xlimit);
 
-#define RETAINED_KEY "mod_xlimit-flush-2" /* of the layout of flush_t */
+#define RETAINED_KEY "mod_xlimit-flush-3" /* of the layout of flush_t */
 #define INSTANCE "xlimit-flush"
 #define STALE_NS (UINT64_C(500) * XL_NS_PER_MS) /* five ticks of mod_watchdog */
 #define LEAVING_ATTEMPTS 40                     /* of who ends, while another writes: */
@@ -36,8 +34,6 @@ APLOG_USE_MODULE(xlimit);
 
 typedef struct {
     _Atomic uint32_t holder; /* a process, 0: none */
-    _Atomic uint32_t unfinished;
-    _Atomic uint32_t failing; /* 1: the beginning was logged */
     _Atomic uint64_t beat_ns, flushed_ns;
 } lease_t;
 
@@ -70,15 +66,13 @@ static xl_source_t source_of_counters(void)
 
 static void tell(xl_write_e result, const xl_write_fault_t *fault)
 {
-    if (result == XL_WRITE_FAILED) {
-        if (!atomic_exchange(&flush->lease->failing, 1))
-            ap_log_error(APLOG_MARK, APLOG_ERR, fault->error, log_server, "xlimit(245): the copy of the counters %s "
-                         "%s; a power loss would cost what is counted from now on, nothing else does; trying again",
-                         flush->file.path, fault->what);
-    } else if (atomic_exchange(&flush->lease->failing, 0)) {
+    if (result == XL_WRITE_FAILED)
+        ap_log_error(APLOG_MARK, APLOG_ERR, fault->error, log_server, "xlimit(245): the copy of the counters %s %s; "
+                     "a power loss would cost what is counted from now on, nothing else does; trying again",
+                     flush->file.path, fault->what);
+    if (result == XL_WRITE_AGAIN)
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, log_server, "xlimit(246): the copy of the counters %s is written "
                      "again", flush->file.path);
-    }
 }
 
 /* false: somebody else writes at this moment. */
@@ -86,14 +80,13 @@ static bool write_counters(void)
 {
     xl_write_fault_t fault = { NULL, 0 };
     xl_source_t source = source_of_counters();
+    xl_write_e result;
 
     if (!flush->file.path)
         return true;
-    if (!xl_imagefile_lock(&flush->file))
-        return false;
-    tell(xl_imagefile_write(&flush->file, &source, &flush->lease->unfinished, xl_now(), &fault), &fault);
-    xl_imagefile_unlock(&flush->file);
-    return true;
+    result = xl_imagefile_write(&flush->file, &source, xl_now(), &fault);
+    tell(result, &fault);
+    return result != XL_WRITE_BUSY;
 }
 
 typedef enum { IN_TIME, CHILD_ENDS, PARENT_ENDS } occasion_e;
@@ -204,15 +197,15 @@ void xl_flush_child(apr_pool_t *pchild)
 
 /* ---- start ---- */
 
-/* A page of its own for each file: who still writes into an older one says
- * nothing of this. Never unmapped: threads may be at it. */
+/* One for each file: who still writes into an older one has nothing to say of
+ * this. Never unmapped: threads may be at it. */
 static bool new_lease(void)
 {
-    void *page = mmap(NULL, sizeof(lease_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    lease_t *lease = xl_shared_make(sizeof(*lease));
 
-    if (page != MAP_FAILED)
-        flush->lease = page;
-    return page != MAP_FAILED;
+    if (lease)
+        flush->lease = lease;
+    return lease;
 }
 
 static void without_copies(const char *path, const char *reason, server_rec *s)
@@ -221,38 +214,17 @@ static void without_copies(const char *path, const char *reason, server_rec *s)
                  "a power loss may cost all of them; move it away and restart", path, reason);
 }
 
-/* What cannot be read is kept under another name, as a state file is. */
-static const char *make_way(const xl_copy_t *copy, apr_pool_t *ptemp, server_rec *s)
-{
-    const char *name, *error = xl_statefile_rename_aside(copy->path, ptemp, &name);
-
-    if (error)
-        return error;
-    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(244): the copy of the counters %s is spoilt (%s) and now "
-                 "called %s; a new one is begun", copy->path, copy->reason, name);
-    return NULL;
-}
-
 static bool open_cold(const char *path, size_t room, apr_pool_t *ptemp, server_rec *s)
 {
-    const char *reason = NULL;
     xl_copy_t copy;
+    const char *reason = xl_imagefile_open(&flush->file, &copy, path, &xl_image_counters, room, ptemp);
 
-    xl_imagefile_load(&copy, path, &xl_image_counters, ptemp);
-    if (copy.state == XL_COPY_UNUSABLE || copy.state == XL_COPY_NEWER)
-        reason = copy.reason;
-    else if (copy.state == XL_COPY_SPOILT)
-        reason = make_way(&copy, ptemp, s);
-    if (!reason)
-        reason = xl_imagefile_open(&flush->file, path, &xl_image_counters, room, ptemp);
-    if (reason) {
-        flush->file.path = NULL;
+    if (copy.aside)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(244): the copy of the counters %s is spoilt (%s) and now "
+                     "called %s; a new one is begun", path, copy.reason, copy.aside);
+    if (reason)
         without_copies(path, reason, s);
-        return false;
-    }
-    if (copy.state == XL_COPY_GOOD) /* never over the only good one */
-        atomic_store(&flush->lease->unfinished, 1 + (1 - copy.slot));
-    return true;
+    return !reason;
 }
 
 static void make_room(size_t room, apr_pool_t *ptemp, server_rec *s)

@@ -3,12 +3,13 @@
  * imagefile: opens, reads and writes a file of copies (contract in
  * xl_imagefile.h). Never looks into a body, never shortens or deletes a file
  * that has held one, never logs.
- * Who locks: the caller, by xl_imagefile_lock, for writing.
+ * Who locks: who writes has the file's record lock.
  * Invariants: the slot that is written is not the newest one that is certainly
  * on the disk; the head comes after its body is there.
  */
 #include "xl_imagefile.h"
 
+#include "xl_shared.h"
 #include "xl_statefile.h"
 
 #include "apr_errno.h"
@@ -172,19 +173,42 @@ static int reserve(xl_imagefile_t *file)
     return error;
 }
 
-const char *xl_imagefile_open(xl_imagefile_t *file, const char *path, const xl_image_form_t *form, size_t room,
-                              apr_pool_t *p)
+/* The file itself, and what its writers share. */
+static const char *open_for_writing(xl_imagefile_t *file, const char *path, int flags, struct stat *st, apr_pool_t *p)
 {
-    const char *reason;
-    struct stat st;
+    const char *reason = xl_statefile_open_safely(path, O_RDWR | O_CREAT | flags, &file->fd, st, p);
 
-    *file = (xl_imagefile_t){ .path = path, .form = form };
-    reason = xl_statefile_open_safely(path, O_RDWR | O_CREAT, &file->fd, &st, p);
     if (reason)
         return reason;
-    file->room = st.st_size ? xl_image_room_of((uint64_t)st.st_size) : room;
-    reserve(file);
+    file->writers = xl_shared_make(sizeof(*file->writers));
+    if (file->writers)
+        return NULL;
+    close(file->fd);
+    return "has no memory for what its writers share";
+}
+
+const char *xl_imagefile_open(xl_imagefile_t *file, xl_copy_t *copy, const char *path, const xl_image_form_t *form,
+                              size_t room, apr_pool_t *p)
+{
+    xl_imagefile_t next = { .path = path, .form = form };
+    const char *reason = NULL;
+    struct stat st;
+
+    xl_imagefile_load(copy, path, form, p);
+    if (copy->state == XL_COPY_UNUSABLE || copy->state == XL_COPY_NEWER)
+        reason = copy->reason;
+    else if (copy->state == XL_COPY_SPOILT)
+        reason = xl_statefile_rename_aside(path, p, &copy->aside);
+    if (!reason)
+        reason = open_for_writing(&next, path, 0, &st, p);
+    if (reason)
+        return reason;
+    if (copy->state == XL_COPY_GOOD) /* never over the only good one */
+        atomic_store(&next.writers->unfinished, 1 + (1 - copy->slot));
+    next.room = st.st_size ? xl_image_room_of((uint64_t)st.st_size) : room;
+    reserve(&next);
     sync_folder(path, p);
+    *file = next;
     return NULL;
 }
 
@@ -192,17 +216,16 @@ const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_source
                               apr_pool_t *p)
 {
     const char *path = apr_pstrcat(p, file->path, ".new", NULL), *reason;
-    _Atomic uint32_t unfinished = 0;
     xl_write_fault_t fault = { NULL, 0 };
     xl_imagefile_t next = { .path = file->path, .form = file->form, .room = room };
     struct stat st;
 
     if (unlink(path) && errno != ENOENT) /* what an earlier attempt left is incomplete */
         return xl_statefile_fault(p, path, errno);
-    reason = xl_statefile_open_safely(path, O_RDWR | O_CREAT | O_EXCL, &next.fd, &st, p);
+    reason = open_for_writing(&next, path, O_EXCL, &st, p);
     if (reason)
         return apr_psprintf(p, "%s %s", path, reason);
-    if (xl_imagefile_write(&next, source, &unfinished, now, &fault) == XL_WRITE_FAILED)
+    if (xl_imagefile_write(&next, source, now, &fault) == XL_WRITE_FAILED)
         reason = apr_psprintf(p, "%s %s", path, xl_statefile_fault(p, fault.what, fault.error));
     else if (rename(path, file->path))
         reason = xl_statefile_fault(p, apr_pstrcat(p, "cannot be replaced by ", path, NULL), errno);
@@ -210,6 +233,7 @@ const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_source
         close(next.fd);
         unlink(path);
         free(next.body);
+        xl_shared_free(next.writers, sizeof(*next.writers));
         return reason;
     }
     sync_folder(file->path, p);
@@ -221,24 +245,18 @@ const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_source
 
 /* ---- writing ---- */
 
-bool xl_imagefile_lock(const xl_imagefile_t *file)
+/* false: somebody else has it. */
+static bool lock(const xl_imagefile_t *file, short type)
 {
-    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    struct flock whole = { .l_type = type, .l_whence = SEEK_SET };
 
-    return !fcntl(file->fd, F_SETLK, &lock);
+    return !fcntl(file->fd, F_SETLK, &whole);
 }
 
-void xl_imagefile_unlock(const xl_imagefile_t *file)
-{
-    struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
-
-    fcntl(file->fd, F_SETLK, &lock);
-}
-
-static xl_write_e failed(xl_write_fault_t *fault, const char *what, int error)
+static bool failed(xl_write_fault_t *fault, const char *what, int error)
 {
     *fault = (xl_write_fault_t){ what, error };
-    return XL_WRITE_FAILED;
+    return false;
 }
 
 static bool is_same(const xl_image_head_t *head, const bool good[XL_IMAGE_SLOTS], const xl_image_head_t *next)
@@ -251,7 +269,7 @@ static bool is_same(const xl_image_head_t *head, const bool good[XL_IMAGE_SLOTS]
 
 /* Memory, disk space, and that whatever was written by others is on the disk:
  * one of them may have been killed before it could wait for that. */
-static xl_write_e prepare(xl_imagefile_t *file, xl_write_fault_t *fault)
+static bool prepare(xl_imagefile_t *file, xl_write_fault_t *fault)
 {
     int error = reserve(file);
 
@@ -262,21 +280,20 @@ static xl_write_e prepare(xl_imagefile_t *file, xl_write_fault_t *fault)
     if (file->writer != getpid() && fdatasync(file->fd))
         return failed(fault, "cannot be written", errno);
     file->writer = getpid();
-    return XL_WRITE_DONE;
+    return true;
 }
 
-xl_write_e xl_imagefile_write(xl_imagefile_t *file, const xl_source_t *source, _Atomic uint32_t *unfinished,
-                              xl_now_t now, xl_write_fault_t *fault)
+static bool write_locked(xl_imagefile_t *file, const xl_source_t *source, xl_now_t now, xl_write_fault_t *fault)
 {
     xl_image_head_t head[XL_IMAGE_SLOTS], next;
     bool good[XL_IMAGE_SLOTS], newer;
-    unsigned slot, again = atomic_load(unfinished) - 1;
+    unsigned slot, again = atomic_load(&file->writers->unfinished) - 1;
     uint64_t sequence;
     size_t length;
     int error;
 
-    if (prepare(file, fault) == XL_WRITE_FAILED)
-        return XL_WRITE_FAILED;
+    if (!prepare(file, fault))
+        return false;
     if ((error = read_heads(file->fd, head)))
         return failed(fault, "cannot be read", error);
     for (unsigned i = 0; i < XL_IMAGE_SLOTS; i++)
@@ -288,13 +305,27 @@ xl_write_e xl_imagefile_write(xl_imagefile_t *file, const xl_source_t *source, _
     xl_image_sign(&next, file->form, source->ledger, (uint32_t)getpid(), now.wall_ms, now.mono_ns / XL_NS_PER_MS);
     xl_image_seal(&next, slot, file->room, file->body, length, sequence);
     if (again >= XL_IMAGE_SLOTS && is_same(head, good, &next))
-        return XL_WRITE_NOTHING;
-    atomic_store(unfinished, 1 + slot);
+        return true;
+    atomic_store(&file->writers->unfinished, 1 + slot);
     error = write_at(file->fd, file->body, length, next.body_at);
     if (!error)
         error = write_at(file->fd, &next, sizeof(next), (uint64_t)slot * XL_IMAGE_PAGE);
     if (error)
         return failed(fault, "cannot be written", error);
-    atomic_store(unfinished, 0);
-    return XL_WRITE_DONE;
+    atomic_store(&file->writers->unfinished, 0);
+    return true;
+}
+
+xl_write_e xl_imagefile_write(xl_imagefile_t *file, const xl_source_t *source, xl_now_t now, xl_write_fault_t *fault)
+{
+    bool good, failing;
+
+    if (!lock(file, F_WRLCK))
+        return XL_WRITE_BUSY;
+    good = write_locked(file, source, now, fault);
+    failing = atomic_exchange(&file->writers->failing, !good);
+    lock(file, F_UNLCK);
+    if (good)
+        return failing ? XL_WRITE_AGAIN : XL_WRITE_GOOD;
+    return failing ? XL_WRITE_FAILING : XL_WRITE_FAILED;
 }

@@ -2,8 +2,7 @@
  *
  * keyfile: brings the keys that are kept to the disk and back (contract in
  * xl_keyfile.h). Owns the file of their copies while the server runs, and one
- * page that all processes share: which generation writes, what became of its
- * last write.
+ * page that all processes share: which generation writes, and when it may again.
  * Never writes what processes know of tables that are no longer the server's:
  * children of the generation before may have others, and orphans of a killed
  * parent have theirs to themselves.
@@ -14,24 +13,22 @@
 #include "xl_conn.h"
 #include "xl_imagefile.h"
 #include "xl_kept.h"
-#include "xl_statefile.h"
+#include "xl_shared.h"
 
 #include "apr_strings.h"
 #include "http_log.h"
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 APLOG_USE_MODULE(xlimit);
 
-#define RETAINED_KEY "mod_xlimit-keyfile"
+#define RETAINED_KEY "mod_xlimit-keyfile-2" /* of the layout of keyfile_t */
 #define NS_PER_BYTE UINT64_C(1000) /* one MB a second is looked at and written, however short XLimitFlush is */
 
 typedef struct {
     _Atomic uint64_t generation; /* the newest, which writes */
     _Atomic uint64_t rests_until_ns;
-    _Atomic uint32_t unfinished; /* as xl_imagefile_write wants it */
-    _Atomic uint32_t failing, crowded; /* 1: was logged */
+    _Atomic uint32_t crowded; /* 1: was logged */
 } shared_t;
 
 /* Retained; children have a copy of their own. */
@@ -135,15 +132,13 @@ static size_t make_body(const void *of, void *body, size_t room)
 
 static void tell(xl_write_e result, const xl_write_fault_t *fault, uint64_t keys, uint64_t left_out)
 {
-    if (result == XL_WRITE_FAILED) {
-        if (!atomic_exchange(&keyfile->shared->failing, 1))
-            ap_log_error(APLOG_MARK, APLOG_ERR, fault->error, log_server, "xlimit(253): the copy of the keys %s %s; "
-                         "lock-outs and quotas of keys from now on would end with the server; trying again",
-                         keyfile->file.path, fault->what);
-    } else if (atomic_exchange(&keyfile->shared->failing, 0)) {
+    if (result == XL_WRITE_FAILED)
+        ap_log_error(APLOG_MARK, APLOG_ERR, fault->error, log_server, "xlimit(253): the copy of the keys %s %s; "
+                     "lock-outs and quotas of keys from now on would end with the server; trying again",
+                     keyfile->file.path, fault->what);
+    if (result == XL_WRITE_AGAIN)
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, log_server, "xlimit(254): the copy of the keys %s is written again",
                      keyfile->file.path);
-    }
     if (left_out && !atomic_exchange(&keyfile->shared->crowded, 1))
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, log_server, "xlimit(255): the copy of the keys %s has room for %"
                      APR_UINT64_T_FMT "; %" APR_UINT64_T_FMT " more, usages of quotas before lock-outs, would end with "
@@ -170,10 +165,9 @@ bool xl_keyfile_write(bool last)
         return true;
     if (!last && now.mono_ns < atomic_load(&keyfile->shared->rests_until_ns))
         return true;
-    if (!xl_imagefile_lock(&keyfile->file))
+    result = xl_imagefile_write(&keyfile->file, &source, now, &fault);
+    if (result == XL_WRITE_BUSY)
         return false;
-    result = xl_imagefile_write(&keyfile->file, &source, &keyfile->shared->unfinished, now, &fault);
-    xl_imagefile_unlock(&keyfile->file);
     atomic_store(&keyfile->shared->rests_until_ns, now.mono_ns + length * NS_PER_BYTE);
     tell(result, &fault, length / sizeof(xl_kept_t) - 1, left_out);
     return true;
@@ -195,53 +189,25 @@ static void put_back(const xl_copy_t *copy, server_rec *s)
                  taken.refused);
 }
 
-/* What cannot be read is kept under another name, as a state file is. */
-static const char *make_way(const xl_copy_t *copy, apr_pool_t *ptemp, server_rec *s)
-{
-    const char *name, *error = xl_statefile_rename_aside(copy->path, ptemp, &name);
-
-    if (error)
-        return error;
-    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(252): the copy of the keys %s is spoilt (%s) and now called "
-                 "%s; nobody is locked out, and nothing is used of the quotas of keys", copy->path, copy->reason, name);
-    return NULL;
-}
-
-/* Never unmapped: threads may be at it. */
-static const char *new_page(void)
-{
-    void *page = mmap(NULL, sizeof(shared_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-    if (page == MAP_FAILED)
-        return "has no memory for what its writers share";
-    keyfile->shared = page;
-    return NULL;
-}
-
 static bool open_cold(const char *path, apr_pool_t *ptemp, server_rec *s)
 {
     const char *reason = NULL;
-    xl_copy_t copy;
+    xl_copy_t copy = { .state = XL_COPY_NONE };
 
-    xl_imagefile_load(&copy, path, &xl_image_keys, ptemp);
-    if (copy.state == XL_COPY_UNUSABLE || copy.state == XL_COPY_NEWER)
-        reason = copy.reason;
-    else if (copy.state == XL_COPY_SPOILT)
-        reason = make_way(&copy, ptemp, s);
+    if (!keyfile->shared && !(keyfile->shared = xl_shared_make(sizeof(*keyfile->shared))))
+        reason = "has no memory for what its writers share";
     if (!reason)
-        reason = new_page();
-    if (!reason)
-        reason = xl_imagefile_open(&keyfile->file, path, &xl_image_keys, xl_kept_room(), ptemp);
+        reason = xl_imagefile_open(&keyfile->file, &copy, path, &xl_image_keys, xl_kept_room(), ptemp);
+    if (copy.aside)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(252): the copy of the keys %s is spoilt (%s) and now "
+                     "called %s; nobody is locked out, and nothing is used of the quotas of keys", path, copy.reason,
+                     copy.aside);
     if (reason) {
-        keyfile->file.path = NULL;
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "xlimit(251): the copy of the keys %s %s; there is none, so that "
                      "lock-outs and quotas of keys end with the server; move it away and restart", path, reason);
         return false;
     }
-    if (copy.state != XL_COPY_GOOD)
-        return true;
-    atomic_store(&keyfile->shared->unfinished, 1 + (1 - copy.slot)); /* never over the only good one */
-    if (xl_keyspace_is_new())
+    if (copy.state == XL_COPY_GOOD && xl_keyspace_is_new())
         put_back(&copy, s);
     return true;
 }

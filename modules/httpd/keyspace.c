@@ -12,13 +12,13 @@
 #include "xl_conn.h"
 
 #include "xl_segment_start.h"
+#include "xl_shared.h"
 
 #include "ap_mpm.h"
 #include "apr_strings.h"
 #include "http_log.h"
 #include "util_mutex.h"
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 APLOG_USE_MODULE(xlimit);
@@ -160,8 +160,6 @@ bool xl_keyspace_check(void)
 
 /* ---- tables --------------------------------------------------------------- */
 
-/* Plain mmap: a pool's cleanup would take it away at exit, while threads still
- * count. What is never touched costs nothing. */
 static bool make_table(space_t *space, server_rec *s)
 {
     xl_table_lock_t locks = locks_of_tables();
@@ -170,14 +168,12 @@ static bool make_table(space_t *space, server_rec *s)
     const char *reason;
 
     space->size = xl_table_size(space->cells, rows, pins);
-    base = space->size ? mmap(NULL, space->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-                       : MAP_FAILED;
-    reason = base == MAP_FAILED ? "no memory for it"
-                                : xl_table_init(&space->table, base, space->size, space->cells, rows, pins, &locks);
+    base = space->size ? xl_shared_make(space->size) : NULL;
+    reason = base ? xl_table_init(&space->table, base, space->size, space->cells, rows, pins, &locks)
+                  : "no memory for it";
     if (!reason)
         return true;
-    if (base != MAP_FAILED)
-        munmap(base, space->size);
+    xl_shared_free(base, space->size);
     space->table.base = NULL;
     ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "xlimit(232): a table of %u keys for %s (%" APR_SIZE_T_FMT " bytes) "
                  "cannot be made: %s; lower %s", space->cells, *space->name ? space->name : "clients", space->size,
@@ -213,8 +209,7 @@ static bool provide(space_t *space, space_t *before, uint32_t n, const char *nam
 static void release(const space_t *before, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        if (before[i].table.base)
-            munmap(before[i].table.base, before[i].size);
+        xl_shared_free(before[i].table.base, before[i].size);
 }
 
 static bool provide_all(server_rec *s)

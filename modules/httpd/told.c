@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * told: a page of shared words (contract in xl_told.h), made with the first
- * configuration and kept until the server ends. Plain mmap: a pool's cleanup
- * would take it away while threads still look. Who locks: nobody.
+ * configuration and kept until the server ends. Who locks: nobody.
  */
 #include "xl_told.h"
 
 #include "xl_mark.h"
 #include "xl_segment.h"
+#include "xl_shared.h"
 
 #include "http_config.h"
 #include "http_log.h"
-
-#include <sys/mman.h>
 
 APLOG_USE_MODULE(xlimit);
 
@@ -31,15 +29,10 @@ bool xl_told_open(server_rec *s)
 
     if (!kept)
         kept = ap_retained_data_create(RETAINED_KEY, sizeof(*kept));
-    if (!*kept) {
-        void *page = mmap(NULL, sizeof(words_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-        if (page == MAP_FAILED) {
-            ap_log_error(APLOG_MARK, APLOG_CRIT, APR_FROM_OS_ERROR(errno), s,
-                         "xlimit(541): no shared memory to remember what was told");
-            return false;
-        }
-        *kept = page;
+    if (!*kept && !(*kept = xl_shared_make(sizeof(words_t)))) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, APR_FROM_OS_ERROR(errno), s,
+                     "xlimit(541): no shared memory to remember what was told");
+        return false;
     }
     words = *kept;
     return true;
