@@ -16,25 +16,19 @@
  *
  *     ledger_kill [KILLS]     so many; without a number, as many as fit into three seconds
  */
+#include "kills.h"
 #include "ledger_access.h"
 #include "tap.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 enum { MORTALS = 6, PROCESSES = 8, KEPT = 96, SPARE = 8, PASSING = 32, BATCH = 50, LIFE = 50, YIELDS = 24,
        SECONDS = 3 };
 #define ROWS (PROCESSES + 1u)
 #define CAPACITY (KEPT + SPARE)
 #define EXACT (UINT64_C(1) << 32) /* what who is never killed adds */
-#define KILLS_MOST 1000000ul
 #define NEWEST UINT64_C(10) /* generations: of what is kept, and the oldest that is served */
 #define OLDEST UINT64_C(5)
 
@@ -46,8 +40,7 @@ typedef struct {
     _Atomic uint32_t pid[PROCESSES];
     _Atomic uint32_t limit; /* kept entries that there may be by now */
     _Atomic uint64_t inherited, refused, faults, changes; /* locks of the dead; no room; seen under the lock */
-    _Atomic unsigned halt;             /* number of the halt that is asked for; 0: none */
-    _Atomic unsigned still[PROCESSES]; /* in which one it stands still */
+    halt_t halt;
     _Atomic bool stop;
 } shared_t;
 
@@ -55,14 +48,6 @@ static shared_t *shared;
 static xl_ledger_t ledger;
 static uint32_t family; /* whose mutex this process has */
 static uint64_t killed, killed_before; /* of all lives, and before this one */
-
-static uint64_t mix(uint64_t x)
-{
-    x += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-    return x ^ x >> 31;
-}
 
 static void turn(void)
 {
@@ -158,18 +143,13 @@ static void unlock_ledger(void)
 static void make_shared(void)
 {
     size_t size = xl_ledger_size(ROWS, CAPACITY);
-    pthread_mutexattr_t attributes;
     void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED || shared == MAP_FAILED || xl_ledger_init(&ledger, base, size, ROWS, "boot", 1000))
         exit(1);
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT); /* as APR */
-    pthread_mutex_init(&shared->mutex[0], &attributes);
-    pthread_mutex_init(&shared->mutex[1], &attributes);
+    robust_mutex(&shared->mutex[0]);
+    robust_mutex(&shared->mutex[1]);
 }
 
 /* ---- a process ---------------------------------------------------------- */
@@ -178,13 +158,6 @@ typedef struct {
     uint32_t number, row;
     pid_t parent;
 } worker_t;
-
-static void stand_still(const worker_t *w, unsigned halt)
-{
-    atomic_store(&shared->still[w->number], halt);
-    while (atomic_load(&shared->halt) == halt && getppid() == w->parent)
-        usleep(100);
-}
 
 static void let_go(const worker_t *w)
 {
@@ -263,7 +236,6 @@ static void change_row(worker_t *w, bool sweep)
 static void work(worker_t *w)
 {
     uint64_t seed = mix((uint64_t)getpid()), i;
-    unsigned halt;
 
     family = w->number % 2;
     change_row(w, false);
@@ -276,8 +248,7 @@ static void work(worker_t *w)
             use_passing(w, (uint32_t)draw % PASSING, 1 + (draw >> 32) % (OLDEST - 1));
         else
             change_row(w, draw & 1);
-        if ((halt = atomic_load(&shared->halt)) != 0)
-            stand_still(w, halt);
+        halt_here(&shared->halt, w->number, w->parent);
     }
     let_go(w);
 }
@@ -315,25 +286,6 @@ static void kill_one(uint64_t random)
     unlock_ledger();
     killed++;
     start(number);
-}
-
-static bool all_still(unsigned halt)
-{
-    int still = 0;
-
-    for (int i = 0; i < PROCESSES; i++)
-        still += atomic_load(&shared->still[i]) == halt;
-    return still == PROCESSES;
-}
-
-static bool halt_all(unsigned halt)
-{
-    int tries;
-
-    atomic_store(&shared->halt, halt);
-    for (tries = 0; tries < 50000 && !all_still(halt); tries++)
-        usleep(200);
-    return tries < 50000;
 }
 
 static uint64_t sum(uint32_t n, uint32_t from, uint32_t to)
@@ -405,14 +357,12 @@ static uint64_t fill_up(void)
 /* false: somebody hangs. */
 static bool batch(unsigned long kills, uint64_t *faults)
 {
-    static unsigned halts;
-
     for (unsigned i = 0; i < BATCH && killed < kills; i++)
         kill_one(mix(killed));
-    if (!halt_all(++halts))
+    if (!halt_all(&shared->halt, PROCESSES))
         return false;
     *faults += audit_entries() + audit_counts() + audit_rows();
-    atomic_store(&shared->halt, 0);
+    halt_ends(&shared->halt);
     return true;
 }
 
@@ -455,12 +405,11 @@ static bool life(unsigned long kills, uint64_t *faults)
 int main(int argc, char **argv)
 {
     unsigned long kills = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
-    time_t until = time(NULL) + SECONDS;
-    uint64_t faults = 0, inherited;
+    uint64_t until = seconds() + SECONDS, faults = 0, inherited;
     bool alive = true;
 
     make_shared();
-    while (alive && (kills ? killed < kills : time(NULL) < until))
+    while (alive && (kills ? killed < kills : seconds() < until))
         alive = life(kills ? kills : KILLS_MOST, &faults);
     inherited = atomic_load(&shared->inherited);
     ok(alive, "nobody hangs");

@@ -10,6 +10,8 @@
 
 #include "xl_pin.h"
 
+#include "mix.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,14 +79,6 @@ static inline xl_table_t make_table(uint32_t cells, uint32_t rows, uint32_t pins
     if (!size || xl_table_init(&table, guarded(size), size, cells, rows, pins, lock))
         exit(1);
     return table;
-}
-
-static inline uint64_t mix(uint64_t n)
-{
-    n += UINT64_C(0x9E3779B97F4A7C15);
-    n = (n ^ n >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    n = (n ^ n >> 27) * UINT64_C(0x94D049BB133111EB);
-    return n ^ n >> 31;
 }
 
 /* Key n of a stripe, the top four bits of an id; its tag, the bottom half. */

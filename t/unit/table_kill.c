@@ -15,22 +15,16 @@
  *
  *     table_kill [KILLS]     so many; without a number, as many as fit into six seconds
  */
+#include "kills.h"
 #include "table_access.h"
 #include "tap.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 enum { MORTALS = 8, PROCESSES = 10, THREADS = 2, HELD = 4, CELLS = 128, KEYS = 600, PINS = 16, BATCH = 100, YIELDS = 64 };
 #define ROWS (PROCESSES + 1u) /* the last one is the parent's */
 #define EXACT (UINT64_C(1) << 32) /* what who is never killed adds */
 #define SECONDS 6
-#define KILLS_MOST 1000000ul
 
 typedef struct {
     pthread_mutex_t stripe[XL_TABLE_STRIPES];
@@ -38,14 +32,12 @@ typedef struct {
     _Atomic uint64_t without; /* calls that got no cell */
     _Atomic uint64_t inherited; /* locks whose holder had died */
     _Atomic uint64_t now_ms;
-    _Atomic unsigned halt;                      /* number of the halt that is asked for; 0: none */
-    _Atomic unsigned still[PROCESSES][THREADS]; /* in which one it stands still */
+    halt_t halt;
     _Atomic bool stop;
 } shared_t;
 
 typedef struct {
     uint64_t kills;
-    unsigned halts;
     uint64_t unsettled; /* rows that could not be settled */
     uint64_t in_pin;    /* threads that were killed between INTENT and HELD, or LEAVING and FREE */
 } score_t;
@@ -89,18 +81,13 @@ static void unlock_stripe(void *context, unsigned stripe)
 static void make_shared(void)
 {
     static const xl_table_lock_t locks = { lock_stripe, unlock_stripe, NULL };
-    pthread_mutexattr_t attributes;
     unsigned i;
 
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
         exit(1);
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT); /* as APR; others forget to wake somebody */
     for (i = 0; i < XL_TABLE_STRIPES; i++)
-        pthread_mutex_init(&shared->stripe[i], &attributes);
+        robust_mutex(&shared->stripe[i]);
     atomic_store(&shared->now_ms, 1000000);
     table = make_table(CELLS, ROWS, PINS, &locks);
 }
@@ -116,13 +103,6 @@ typedef struct {
 static fingerprint_t key_number(uint32_t n)
 {
     return (fingerprint_t){ { mix(2 * n), mix(2 * n + 1) } };
-}
-
-static void stand_still(const worker_t *w, unsigned halt)
-{
-    atomic_store(&shared->still[w->row][w->thread], halt);
-    while (atomic_load(&shared->halt) == halt && getppid() == w->parent)
-        usleep(100);
 }
 
 /* Half of all visits are to eight keys. Acknowledged is what was added before. */
@@ -150,7 +130,6 @@ static void *work(void *data)
 {
     const worker_t *w = data;
     xl_pin_t held[HELD];
-    unsigned halt;
     uint64_t seed = mix((uint64_t)getpid() << 8 | (uint64_t)w->thread), i;
 
     for (i = 0; i < HELD; i++)
@@ -160,8 +139,7 @@ static void *work(void *data)
 
         xl_table_unpin(&table, w->row, held[random % HELD]);
         visit(w, &held[random % HELD], random >> 2);
-        if ((halt = atomic_load(&shared->halt)) != 0)
-            stand_still(w, halt);
+        halt_here(&shared->halt, w->row * THREADS + (unsigned)w->thread, w->parent);
     }
     for (i = 0; i < HELD; i++)
         xl_table_unpin(&table, w->row, held[i]);
@@ -229,26 +207,6 @@ static void kill_one(pid_t *pids, uint64_t random, score_t *score)
     atomic_fetch_add(&shared->now_ms, 100);
 }
 
-static bool all_still(unsigned halt)
-{
-    int row, i, still = 0;
-
-    for (row = 0; row < PROCESSES; row++)
-        for (i = 0; i < THREADS; i++)
-            still += atomic_load(&shared->still[row][i]) == halt;
-    return still == PROCESSES * THREADS;
-}
-
-static bool halt_all(unsigned halt)
-{
-    int tries;
-
-    atomic_store(&shared->halt, halt);
-    for (tries = 0; tries < 50000 && !all_still(halt); tries++)
-        usleep(200);
-    return tries < 50000;
-}
-
 static uint64_t sum(const _Atomic uint64_t counted[PROCESSES][THREADS])
 {
     uint64_t all = 0;
@@ -283,14 +241,6 @@ static unsigned check(const score_t *score, uint32_t *pinned)
            (audit.requests > requests + more);
 }
 
-static uint64_t seconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec;
-}
-
 /* false: somebody hangs. */
 static bool batch(pid_t *pids, unsigned long kills, score_t *score, unsigned *faults, uint32_t *least_pinned)
 {
@@ -299,12 +249,12 @@ static bool batch(pid_t *pids, unsigned long kills, score_t *score, unsigned *fa
 
     for (i = 0; i < BATCH && score->kills < kills; i++)
         kill_one(pids, mix(score->kills), score);
-    if (!halt_all(++score->halts))
+    if (!halt_all(&shared->halt, PROCESSES * THREADS))
         return false;
     *faults += check(score, &pinned);
     if (pinned < *least_pinned)
         *least_pinned = pinned;
-    atomic_store(&shared->halt, 0);
+    halt_ends(&shared->halt);
     return true;
 }
 
