@@ -12,11 +12,12 @@ use warnings;
 use FindBin qw($Bin);
 use lib "$Bin/lib";
 
-use List::Util qw(max min);
+use List::Util qw(max min sum0);
 use Test::More;
 use XL::Client qw(now fetch fetch_many rate_between);
 use XL::Paced;
 use XL::Server;
+use XL::Status qw(status_conf status);
 use XL::System qw(build_dir preload slurp valgrind_errors);
 
 my $text = text(300_000);
@@ -138,6 +139,31 @@ subtest 'those who never read again, and those who leave' => sub {
 
 # On fewer connections than there are threads: an MPM that is out of threads
 # closes connections that are kept alive.
+# What is queued for him in the kernel is given up with him: it would be his all the same,
+# and counted for nobody.
+subtest 'who reads again when it is too late' => sub {
+    for my $mpm (qw(event prefork)) {
+        my $s = XL::Server->new(mpm => $mpm, ports => 2, tls => 1, modules => ['alias'], conf => <<'CONF' . status_conf());
+Timeout 1
+Alias /paced @DOCROOT@
+<Location /paced>
+    XLimitBandwidth session 2MB/s
+</Location>
+CONF
+        $s->file('8m', 8_000_000);
+        $s->start;
+        my $total = sub { my ($key) = @_; sum0(map { $_->{$key} } grep { $_->{vhost} !~ /^status/ } @{ status($s)->{vhosts} }) };
+        my @list = map { download($s, $_->[0], tls => $_->[1], keep => 0, rcvbuf => 30_000, pause => [[0.2, 4]]) }
+            ['/8m', 0], ['/paced/8m', 0], ['/paced/8m', 1];
+        fetch_many(\@list, until => 20);
+        ok($s->wait_for(sub { !$total->('active') }, 5), "$mpm: nobody is served");
+        is(scalar(grep { $_->{complete} } @list), 0, '... nobody has all of it');
+        my $more = $total->('sent') - sum0(map { $_->{bytes} } @list);
+        ok($more >= 0 && $more < 16_384, '... what he has is counted') or diag($more); # over TLS by proportion
+        $s->stop;
+    }
+};
+
 subtest 'what a thousand leave behind' => sub {
     my $server = server(children => 1);
     my $round = sub {

@@ -36,7 +36,7 @@ static void take_back_unsent(xl_request_t *xr)
     uint64_t arrives, unsent, end = xr->wire_end ? xr->wire_end : conn->wire_bytes;
 
     if (!conn->c->aborted || conn->primary != conn || !xr->sent_bytes
-        || !xl_tcp_arrives(xl_park_fd(conn), &arrives) || arrives >= end)
+        || !xl_tcp_break_off(xl_park_fd(conn), &arrives) || arrives >= end)
         return;
     unsent = end - arrives;
     if (conn->memory_only) /* records of TLS: as much less as they are longer */

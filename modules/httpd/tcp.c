@@ -22,25 +22,35 @@ void xl_tcp_limit_unsent(int fd, int bytes)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
 }
 
-/* It was asked again and again for an answer, or for room, in vain. */
+/* Gone, or asked more than once for an answer, or for room, in vain. */
 static bool takes_nothing(const struct tcp_info *info)
 {
-    return info->tcpi_state == STATE_CLOSED || info->tcpi_backoff;
+    return info->tcpi_state == STATE_CLOSED || info->tcpi_backoff > 1;
 }
 
-bool xl_tcp_arrives(int fd, uint64_t *bytes)
+/* What is queued goes with it: a peer that wakes up after the close would get all of it. */
+static void will_be_reset(int fd)
+{
+    struct linger linger = { .l_onoff = 1 };
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+bool xl_tcp_break_off(int fd, uint64_t *bytes)
 {
     struct tcp_info info;
     socklen_t size = sizeof(info);
     int queued = 0;
 
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0
+    /* The queue first: what is acknowledged in between is in both, else it were in neither. */
+    if (ioctl(fd, SIOCOUTQ, &queued) != 0 || getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0
         || size < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked))
         return false;
-    if (!takes_nothing(&info) && ioctl(fd, SIOCOUTQ, &queued) != 0)
-        return false;
     *bytes = info.tcpi_bytes_acked;
-    *bytes += (uint64_t)queued;
+    if (takes_nothing(&info))
+        will_be_reset(fd);
+    else
+        *bytes += (uint64_t)queued;
     return true;
 }
 
@@ -67,7 +77,7 @@ void xl_tcp_limit_unsent(int fd, int bytes)
     (void)bytes;
 }
 
-bool xl_tcp_arrives(int fd, uint64_t *bytes)
+bool xl_tcp_break_off(int fd, uint64_t *bytes)
 {
     (void)fd;
     (void)bytes;
