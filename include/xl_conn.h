@@ -119,7 +119,8 @@ struct xl_request_t {
     request_rec *r; /* the original one: !r->main && !r->prev */
     xl_conn_t *conn;
     xl_entry_t *scope; /* of the virtual host */
-    bool decided, exempt, active, answered; /* answered: its status was counted as the event that it may be */
+    bool decided, exempt, active;
+    int answered; /* the status that was counted as the event that it may be; 0: none yet */
     const apr_sockaddr_t *classified; /* the address whose class is class_id; NULL: nobody has asked for it */
     uint32_t class_id;
     int hidden_method; /* 1 + the method number that quick handlers shall not see; 0: none */
@@ -362,7 +363,7 @@ void xl_startup_check(server_rec *s);
 /* events.c: the error log's lines and the access log's items */
 void xl_events_decided(const xl_request_t *xr, xl_now_t now);
 void xl_events_accepted(const conn_rec *c, const xl_applied_t *list, size_t n, xl_now_t now);
-void xl_events_locked(const xl_request_t *xr); /* what the end of the request locked out */
+void xl_events_locked(const xl_request_t *xr); /* whom the decision, or the answer, has locked out */
 void xl_events_warn(const xl_request_t *xr);
 void xl_events_register_log_items(apr_pool_t *p);
 

@@ -202,25 +202,6 @@ CONF
         'his time is over');
 };
 
-# An answer is an event before its client knows it, not when all of it has been sent.
-subtest 'a penalty and who asks again in the middle of an answer' => sub {
-    my $s = served(<<'CONF', children => 2);
-<Location /guess>
-    XLimitPenalty client 3/1h for=1h count=status:200 name=guess
-    XLimitBandwidth session 10kB/s name=slow
-</Location>
-CONF
-    $s->file('guess/100k', 100_000);
-    my @clients = map { XL::Client->new(port => $s->port) } 1 .. 5;
-    my $line = sub {
-        my ($client) = @_;
-        $client->send_all("GET /guess/100k HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        return $client->socket->getline =~ /^\S+ (\d+)/ ? $1 : 'nothing';
-    };
-    is(join(' ', map { $line->($_) } @clients), '200 200 200 200 429', 'the fourth locks out, with none at its end');
-    $_->disconnect for @clients;
-};
-
 subtest 'blocks and zones' => sub {
     my $s = served(<<'CONF');
 XLimitRequests apikey 1/h burst=1 name=key

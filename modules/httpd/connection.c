@@ -70,14 +70,6 @@ static const request_rec *last_of(const request_rec *r)
     return r;
 }
 
-/* The client waits for a 100 before it sends what the handler waits for. */
-static bool is_interim(const request_rec *r)
-{
-    int status = r ? last_of(r)->status : 0;
-
-    return ap_is_HTTP_INFO(status) && status != HTTP_SWITCHING_PROTOCOLS;
-}
-
 /* HTTP/2 sends the head of a response as frames that pass no filter of ours:
  * counted as the text that HTTP/1.1 would have sent, so that h1 = h2. */
 static uint64_t head_bytes_of_stream(const request_rec *r)
@@ -112,6 +104,12 @@ static void count(const xl_conn_t *conn, xl_request_t *xr, const xl_content_t *c
         xl_request_sent(xr, bytes);
 }
 
+/* Or what follows it. HTTP/2 makes it of the first brigade that may leave. */
+static bool has_head(const xl_conn_t *conn, const xl_content_t *content)
+{
+    return content->bytes || content->end || (content->flush && conn->primary != conn);
+}
+
 static apr_status_t pass(xl_conn_t *conn, apr_bucket_brigade *bb, const xl_content_t *content)
 {
     xl_request_t *xr = xl_request_writing(conn);
@@ -123,7 +121,7 @@ static apr_status_t pass(xl_conn_t *conn, apr_bucket_brigade *bb, const xl_conte
         conn->wire_bytes += content->bytes;
     if (xr && xr->r->status == HTTP_SWITCHING_PROTOCOLS)
         xl_request_switching(xr);
-    if (xr && (content->bytes || content->end) && !is_interim(conn->r))
+    if (xr && has_head(conn, content))
         xl_request_answered(xr);
     if (xr)
         count(conn, xr, content);
@@ -189,6 +187,14 @@ static apr_status_t pass_in_pieces(xl_conn_t *conn, apr_bucket_brigade *bb)
         }
     }
     return rv == APR_SUCCESS ? xl_conn_pass(conn, bb) : rv;
+}
+
+/* The client waits for a 100 before it sends what the handler waits for. */
+static bool is_interim(const request_rec *r)
+{
+    int status = r ? last_of(r)->status : 0;
+
+    return ap_is_HTTP_INFO(status) && status != HTTP_SWITCHING_PROTOCOLS;
 }
 
 /* A response to a request that could not be read: the MPM closes right after

@@ -52,14 +52,19 @@ static int last_status(const request_rec *r)
     return r->status;
 }
 
+/* Not that of an interim response, after which the client sends what the handler
+ * waits for. Older httpds send such a one without saying so in the status: what is
+ * another one in the end is counted then. */
 void xl_request_answered(xl_request_t *xr)
 {
-    if (xr->answered)
+    int status = last_status(xr->r);
+
+    if (status == xr->answered || (ap_is_HTTP_INFO(status) && status != HTTP_SWITCHING_PROTOCOLS))
         return;
-    xr->answered = true;
+    xr->answered = status;
     if (!xr->n_applied)
         return;
-    xl_answered(xr->applied, xr->n_applied, last_status(xr->r), xl_now());
+    xl_answered(xr->applied, xr->n_applied, status, xl_now());
     xl_events_locked(xr);
 }
 
