@@ -198,14 +198,11 @@ void xl_flush_child(apr_pool_t *pchild)
 /* ---- start ---- */
 
 /* One for each file: who still writes into an older one has nothing to say of
- * this. Never unmapped: threads may be at it. */
-static bool new_lease(void)
+ * this. Children have that yet. */
+static void take_lease(lease_t *lease)
 {
-    lease_t *lease = xl_shared_make(sizeof(*lease));
-
-    if (lease)
-        flush->lease = lease;
-    return lease;
+    xl_shared_free(flush->lease, sizeof(*flush->lease));
+    flush->lease = lease;
 }
 
 static void without_copies(const char *path, const char *reason, server_rec *s)
@@ -230,16 +227,19 @@ static bool open_cold(const char *path, size_t room, apr_pool_t *ptemp, server_r
 static void make_room(size_t room, apr_pool_t *ptemp, server_rec *s)
 {
     xl_source_t source = source_of_counters();
-    const char *reason;
+    const char *reason = "no memory for its lease";
+    lease_t *lease;
 
     if (flush->file.room >= room)
         return;
-    reason = xl_imagefile_grow(&flush->file, room, &source, xl_now(), ptemp);
-    if (!reason)
-        new_lease();
-    else
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "xlimit(248): the copy of the counters %s cannot grow: %s",
-                     flush->file.path, reason);
+    lease = xl_shared_make(sizeof(*lease));
+    if (lease && !(reason = xl_imagefile_grow(&flush->file, room, &source, xl_now(), ptemp))) {
+        take_lease(lease);
+        return;
+    }
+    xl_shared_free(lease, sizeof(*lease));
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "xlimit(248): the copy of the counters %s cannot grow: %s",
+                 flush->file.path, reason);
 }
 
 static bool open_counters(apr_pool_t *ptemp, server_rec *s)
@@ -247,7 +247,7 @@ static bool open_counters(apr_pool_t *ptemp, server_rec *s)
     const char *path = xl_imagefile_path(s->process->pool, xl_segment_path(), &xl_image_counters);
     size_t room = xl_image_room(xl_segment_ledger()->capacity);
 
-    if (!flush->lease && !new_lease()) {
+    if (!flush->lease && !(flush->lease = xl_shared_make(sizeof(*flush->lease)))) {
         without_copies(path, "has no memory for its lease", s);
         return false;
     }

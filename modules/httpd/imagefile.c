@@ -216,7 +216,7 @@ const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_source
                               apr_pool_t *p)
 {
     const char *path = apr_pstrcat(p, file->path, ".new", NULL), *reason;
-    xl_write_fault_t fault = { NULL, 0 };
+    xl_write_fault_t fault = { "is in use", 0 };
     xl_imagefile_t next = { .path = file->path, .form = file->form, .room = room };
     struct stat st;
 
@@ -225,7 +225,7 @@ const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_source
     reason = open_for_writing(&next, path, O_EXCL, &st, p);
     if (reason)
         return apr_psprintf(p, "%s %s", path, reason);
-    if (xl_imagefile_write(&next, source, now, &fault) == XL_WRITE_FAILED)
+    if (xl_imagefile_write(&next, source, now, &fault) != XL_WRITE_GOOD)
         reason = apr_psprintf(p, "%s %s", path, xl_statefile_fault(p, fault.what, fault.error));
     else if (rename(path, file->path))
         reason = xl_statefile_fault(p, apr_pstrcat(p, "cannot be replaced by ", path, NULL), errno);
@@ -239,18 +239,19 @@ const char *xl_imagefile_grow(xl_imagefile_t *file, size_t room, const xl_source
     sync_folder(file->path, p);
     close(file->fd);
     free(file->body);
+    xl_shared_free(file->writers, sizeof(*file->writers)); /* children have it yet */
     *file = next;
     return NULL;
 }
 
 /* ---- writing ---- */
 
-/* false: somebody else has it. */
-static bool lock(const xl_imagefile_t *file, short type)
+/* 0 or an errno. */
+static int lock(const xl_imagefile_t *file, short type)
 {
     struct flock whole = { .l_type = type, .l_whence = SEEK_SET };
 
-    return !fcntl(file->fd, F_SETLK, &whole);
+    return fcntl(file->fd, F_SETLK, &whole) ? errno : 0;
 }
 
 static bool failed(xl_write_fault_t *fault, const char *what, int error)
@@ -318,11 +319,12 @@ static bool write_locked(xl_imagefile_t *file, const xl_source_t *source, xl_now
 
 xl_write_e xl_imagefile_write(xl_imagefile_t *file, const xl_source_t *source, xl_now_t now, xl_write_fault_t *fault)
 {
+    int error = lock(file, F_WRLCK);
     bool good, failing;
 
-    if (!lock(file, F_WRLCK))
+    if (error == EAGAIN || error == EACCES)
         return XL_WRITE_BUSY;
-    good = write_locked(file, source, now, fault);
+    good = error ? failed(fault, "cannot be locked", error) : write_locked(file, source, now, fault);
     failing = atomic_exchange(&file->writers->failing, !good);
     lock(file, F_UNLCK);
     if (good)

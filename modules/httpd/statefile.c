@@ -260,13 +260,15 @@ bool xl_statefile_blank(const xl_statefile_t *file)
 
 const char *xl_statefile_rename_aside(const char *path, apr_pool_t *p, const char **name)
 {
+    const char *aside;
     apr_time_exp_t utc;
 
     apr_time_exp_gmt(&utc, apr_time_now());
-    *name = apr_psprintf(p, "%s.corrupt-%04d%02d%02dT%02d%02d%02dZ-%ld", path, utc.tm_year + 1900, utc.tm_mon + 1,
+    aside = apr_psprintf(p, "%s.corrupt-%04d%02d%02dT%02d%02d%02dZ-%ld", path, utc.tm_year + 1900, utc.tm_mon + 1,
                          utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, (long)getpid());
-    if (rename(path, *name))
-        return xl_statefile_fault(p, apr_pstrcat(p, "cannot be renamed to ", *name, NULL), errno);
+    if (rename(path, aside))
+        return xl_statefile_fault(p, apr_pstrcat(p, "cannot be renamed to ", aside, NULL), errno);
+    *name = aside;
     return NULL;
 }
 
