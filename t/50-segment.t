@@ -15,11 +15,11 @@ use lib "$Bin/lib";
 use List::Util qw(first max sum0);
 use Test::More;
 use Time::HiRes qw(sleep);
-use XL::Balance qw($NAME active balanced downloads in_background load numbers one_line settled);
+use XL::Balance qw($NAME active balance_conf balanced downloads in_background load numbers one_line settled);
 use XL::Client qw(now fetch);
 use XL::Ledger qw(ledger entry);
 use XL::Server;
-use XL::Status qw(status_conf status limit vhost);
+use XL::Status qw(status limit vhost);
 use XL::System qw(stand_still);
 
 # Arguments: session bandwidth, more lines, bandwidth of all. Every response is
@@ -34,16 +34,7 @@ sub server {
 
 sub conf {
     my ($session, $more, $pool) = @_;
-    $more //= '';
-    $pool //= '100MB/s';
-    return <<"CONF" . status_conf() . $more;
-ServerName $NAME:80
-ServerLimit 8
-XLimitQuota all 1TB 1d name=bytes
-XLimitQuota all 1000000r 1d name=requests
-XLimitBandwidth all $pool name=pool
-XLimitBandwidth session $session name=each
-CONF
+    return balance_conf($pool) . "XLimitBandwidth session $session name=each\n" . ($more // '');
 }
 
 sub descriptors { scalar(() = glob "/proc/$_[0]/fd/*") }

@@ -17,12 +17,11 @@ use Fcntl qw(F_GETLK F_UNLCK F_WRLCK SEEK_SET);
 use List::Util qw(shuffle sum0);
 use Test::More;
 use Time::HiRes qw(sleep stat);
-use XL::Balance qw($NAME active balanced in_background load numbers one_line settled);
+use XL::Balance qw($NAME active balance_conf balanced in_background load numbers one_line settled);
 use XL::Client qw(now fetch);
 use XL::Copy qw(whole);
 use XL::Ledger qw(ledger entry);
 use XL::Server;
-use XL::Status qw(status_conf);
 use XL::System qw(spew);
 
 use constant { CHUNK => 65_536, FOLDERS => 40, WORKERS => 4, DOWNLOADS => 8 };
@@ -34,13 +33,8 @@ note("$rounds rounds each, seed $seed");
 
 # Many counters that nobody uses: a copy that takes its time, and room for those of .htaccess.
 my $many = join '', map { "    XLimitQuota all 1TB 1d name=n$_\n" } 1 .. 900;
-my $conf = <<"CONF" . status_conf();
-ServerName $NAME:80
-ServerLimit 8
+my $conf = balance_conf() . <<"CONF";
 XLimitFlush 100ms
-XLimitQuota all 1TB 1d name=bytes
-XLimitQuota all 1000000000r 1d name=requests
-XLimitBandwidth all 100MB/s name=pool
 XLimitZone agent key="%{HTTP_USER_AGENT}" entries=500
 XLimitRequests agent 1000/s burst=1000 name=agents
 <Location /slow>

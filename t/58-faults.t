@@ -14,24 +14,18 @@ use lib "$Bin/lib";
 
 use List::Util qw(sum0);
 use Test::More;
-use XL::Balance qw($NAME load numbers one_line settled);
+use XL::Balance qw($NAME balance_conf load numbers one_line settled);
 use XL::Client qw(now fetch fetch_many);
 use XL::Copy qw(whole);
 use XL::Ledger qw(entry);
 use XL::Machine;
 use XL::Server;
-use XL::Status qw(status_conf limit);
 
 use constant { FOLDERS => 30, YEAR => 365 * 86_400 };
 
-my $BASE = <<"CONF" . status_conf();
-ServerName $NAME:80
-ServerLimit 8
+my $BASE = balance_conf() . <<'CONF';
 XLimitFlush 100ms
-XLimitQuota all 1TB 1d name=bytes
-XLimitQuota all 1000000r 1d name=requests
-XLimitBandwidth all 100MB/s name=pool
-<Directory "\@DOCROOT\@">
+<Directory "@DOCROOT@">
     AllowOverride Limit
 </Directory>
 CONF

@@ -25,7 +25,7 @@
 
 #define KILLS_MOST 1000000ul
 
-enum { STANDING = 32 };
+#define STANDING 32 /* who can be made to stand still */
 
 typedef struct {
     _Atomic unsigned asked;           /* number of the halt that is asked for; 0: none */

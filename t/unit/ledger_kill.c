@@ -29,6 +29,7 @@ enum { MORTALS = 6, PROCESSES = 8, KEPT = 96, SPARE = 8, PASSING = 32, BATCH = 5
 #define ROWS (PROCESSES + 1u)
 #define CAPACITY (KEPT + SPARE)
 #define EXACT (UINT64_C(1) << 32) /* what who is never killed adds */
+_Static_assert(PROCESSES <= STANDING, "each has a place to stand still");
 #define NEWEST UINT64_C(10) /* generations: of what is kept, and the oldest that is served */
 #define OLDEST UINT64_C(5)
 

@@ -26,6 +26,8 @@ enum { MORTALS = 8, PROCESSES = 10, THREADS = 2, HELD = 4, CELLS = 128, KEYS = 6
 #define EXACT (UINT64_C(1) << 32) /* what who is never killed adds */
 #define SECONDS 6
 
+_Static_assert(PROCESSES * THREADS <= STANDING, "each has a place to stand still");
+
 typedef struct {
     pthread_mutex_t stripe[XL_TABLE_STRIPES];
     _Atomic uint64_t bytes[PROCESSES][THREADS], requests[PROCESSES][THREADS]; /* added for certain */

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # XL::Balance: what a server counted, held against what its clients received, for the
-# tests that kill it meanwhile. The server is called $NAME, has `XLimitQuota all`
-# called `bytes` and `requests` and a bandwidth called `pool`, and a status page.
+# tests that kill it meanwhile.
 #
+#     my $s = XL::Server->new(ports => 2, conf => balance_conf() . 'XLimitBandwidth session 200kB/s');
 #     my $before = numbers($s);
 #     my $join = load($s, 8, path => '/400k.bin');      8 downloads are under way
 #     $s->kill9_all;
@@ -21,11 +21,25 @@ use POSIX ();
 use Test::More;
 
 use XL::Client qw(fetch_many);
-use XL::Status qw(status);
+use XL::Status qw(status status_conf);
 
-our @EXPORT_OK = qw($NAME active balanced downloads in_background load numbers one_line settled);
+our @EXPORT_OK = qw($NAME active balance_conf balanced downloads in_background load numbers one_line settled);
 
 our $NAME = 'fixed.example'; # the port is not the same after every start
+
+# What is looked at: two quotas and a bandwidth that nothing comes near, unless that is
+# given; and room for the children of some generations.
+sub balance_conf {
+    my ($pool) = @_;
+    $pool //= '100MB/s';
+    return <<"CONF" . status_conf();
+ServerName $NAME:80
+ServerLimit 8
+XLimitQuota all 1TB 1d name=bytes
+XLimitQuota all 1000000000r 1d name=requests
+XLimitBandwidth all $pool name=pool
+CONF
+}
 
 # Runs in a process of its own; what comes back waits for the result.
 sub in_background {

@@ -167,15 +167,16 @@ sub graceful { $_[0]->reload('USR1') }
 sub restart  { $_[0]->reload('HUP') }
 
 # Writes the configuration anew, signals, and returns when the new generation runs and
-# takes every new connection. What is left of the old one may be standing still.
+# takes every new connection.
 sub reload {
     my ($self, $signal) = @_;
-    my @old = $self->children;
+    my @old = grep { (getpgrp($_) // 0) == $self->{pid} } $self->children;
     $self->write_conf('conf/httpd.conf', $self->{conf});
     my $before = $self->count_ready;
     kill $signal => $self->{pid};
     $self->wait_for(sub { $self->count_ready > $before || !$self->alive }) or return 0;
-    $self->wait_for(sub { !grep { listens($_) } @old }, 5);
+    $self->wait_for(sub { !grep { listens($_) } @old }, 5)
+        or Test::Builder->new->diag('a child of before takes connections yet');
     return $self->alive;
 }
 
