@@ -77,9 +77,9 @@ sub seal {
 sub keys_of {
     my ($path) = @_;
     my ($head) = -e $path ? slots($path) : ();
-    return if !$head;
-    my $body = substr slurp($path), $head->{body_at}, $head->{length};
     my @keys;
+    return @keys if !$head;
+    my $body = substr slurp($path), $head->{body_at}, $head->{length};
     for (my $at = KEY; $at < length $body; $at += KEY) {
         my %key = (at => $head->{body_at} + $at);
         @key{qw(word used0 used1 kind text)} = unpack 'Q3 L Z20', substr $body, $at + 40, 48;
