@@ -152,13 +152,15 @@ sub open_socket {
     return $socket;
 }
 
-my $tls_context;
+my %tls_context;
 
+# alpn: the protocol that is asked for.
 sub start_tls {
-    my ($socket) = @_;
+    my ($socket, $alpn) = @_;
     require IO::Socket::SSL;
-    $tls_context ||= IO::Socket::SSL::SSL_Context->new(SSL_verify_mode => 0);
-    IO::Socket::SSL->start_SSL($socket, SSL_startHandshake => 0, SSL_reuse_ctx => $tls_context)
+    $tls_context{ $alpn // '' } ||= IO::Socket::SSL::SSL_Context->new(SSL_verify_mode => 0,
+        $alpn ? (SSL_alpn_protocols => [$alpn]) : ());
+    IO::Socket::SSL->start_SSL($socket, SSL_startHandshake => 0, SSL_reuse_ctx => $tls_context{ $alpn // '' })
         or croak "TLS: $IO::Socket::SSL::SSL_ERROR";
 }
 

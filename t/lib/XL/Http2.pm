@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# XL::Http2: a client of HTTP/2 with prior knowledge, for what curl cannot do: many
-# streams on one connection of which each tells what it received and when, and
-# streams that are reset. GET only. Of the header fields it knows those that it
-# needs; windows are as large as can be, so that the server never waits for it.
+# XL::Http2: a client of HTTP/2, with prior knowledge or by ALPN over TLS, for what
+# curl cannot do: many streams on one connection of which each tells what it received
+# and when, and streams that are reset. GET only. Of the header fields it knows those
+# that it needs; windows are as large as can be, so that the server never waits for it.
 #
 #     my $client = XL::Http2->new(port => $server->port);
 #     my @streams = map { $client->get('/1mb.bin') } 1 .. 4;
@@ -35,10 +35,15 @@ my %field  = ((map { $_ => 'status' } keys %status), 28 => 'length', 53 => 'retr
 my %digit  = ('00000' => 0, '00001' => 1, '00010' => 2, '011001' => 3, '011010' => 4, '011011' => 5, '011100' => 6,
     '011101' => 7, '011110' => 8, '011111' => 9);
 
-# Options: port, from.
+# Options: port, from, tls (1).
 sub new {
     my ($class, %option) = @_;
     my $self = bless { socket => XL::Client::open_socket(\%option), read => '', next => 1, streams => {} }, $class;
+    if ($option{tls}) {
+        XL::Client::start_tls($self->{socket}, 'h2');
+        $self->{socket}->connect_SSL or croak "TLS: $IO::Socket::SSL::SSL_ERROR";
+        croak 'no HTTP/2' if ($self->{socket}->alpn_selected // '') ne 'h2';
+    }
     $self->{socket}->blocking(0);
     $self->send_raw("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     $self->send_frame(SETTINGS, 0, 0, pack '(nN)3', TABLE_SIZE, 0, PUSH, 0, WINDOW, MOST);

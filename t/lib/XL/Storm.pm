@@ -123,14 +123,15 @@ sub client {
     return \%sum;
 }
 
-# The same by HTTP/2: a few streams at once, of which one may be reset.
+# The same by HTTP/2, over TLS or not: a few streams at once, of which one may be reset.
 sub h2_client {
     my ($self, $n, $ports) = @_;
     my ($end, %sum) = (now() + $self->{seconds}, received => 0, complete => 0, cut => 0, streams => 0);
     srand $self->{seed} * 1000 + $n;
     local $SIG{PIPE} = 'IGNORE';
     while (now() < $end) {
-        my $client = eval { XL::Http2->new(port => $ports->[0], from => "127.0.0.@{[2 + $n % 4]}") };
+        my $tls = rand() < 0.5;
+        my $client = eval { XL::Http2->new(port => $ports->[$tls], tls => $tls, from => "127.0.0.@{[2 + $n % 4]}") };
         my @streams = map { $client ? $client->get($h2_paths[rand @h2_paths]) : () } 1 .. 1 + int rand 5;
         my $reset = sub { $client->reset_stream($streams[0]) if !defined $streams[0]{ended} };
         my @events = rand() < 0.2 ? [0.05, $reset] : ();
