@@ -82,12 +82,19 @@ subtest 'a disk that is full to the last byte' => sub {
     }
     is(scalar(said($s, qr/xlimit\(/)), 0, 'nobody has anything to say');
 
-    # More counters than there is room for: as with an XLimitMemory that is too small.
+    # More than a comfortable half of the room, then more than all of it: as with an XLimitMemory
+    # that is too small.
     my @more = map { "XLimitQuota all 1TB 1d name=n$_\n" } 1 .. 300;
     my $conf = $s->{conf};
+    my $from = length $s->error_log;
+    $s->conf($conf . join '', @more[1 .. 28]);
+    ok($s->graceful, 'a configuration that just finds room: a graceful restart');
+    is(scalar(said($s, qr/:error\].*xlimit\(210\): .*No space left.*make room/, $from)), 1, '... with a line of it');
+    is(one_line(numbers($s)), one_line($after), '... nothing is lost');
+    $from = length $s->error_log;
     $s->conf($conf . join '', @more);
     $s->graceful;
-    my @lines = said($s, qr/xlimit\(/);
+    my @lines = said($s, qr/xlimit\(/, $from);
     is(scalar @lines, 1, 'a configuration that needs more room: one line');
     like($lines[0] // '', qr/:crit\].*xlimit\(223\): .*No space left.*; make room/, '... that says what to do');
     my ($status, $said) = $s->alive ? (0, '') : $s->start_refused;

@@ -132,18 +132,24 @@ static bool start_unnamed(xl_segment_t *segment, const xl_segment_need_t *need, 
     return begin(segment, need, ptemp, s);
 }
 
-/* More disk space, and a new mapping of all of it. */
-static bool enlarge(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
+/* More disk space, and a new mapping of all of it; at least so many counters have to
+ * find room. */
+static bool enlarge(xl_segment_t *segment, uint32_t capacity, uint32_t least, apr_pool_t *ptemp, server_rec *s)
 {
-    size_t size = xl_ledger_size(segment->ledger.rows, need->capacity);
+    size_t size = xl_ledger_size(segment->ledger.rows, capacity);
     const char *reason;
 
-    if (segment->ledger.capacity >= need->capacity)
+    if (segment->ledger.capacity >= capacity)
         return true;
     reason = xl_statefile_map(&segment->file, size, ptemp);
-    if (reason)
+    if (reason && segment->ledger.capacity < least)
         return stop_for_room(s, segment->path, size, reason);
-    xl_ledger_extend(&segment->ledger, segment->file.base, segment->file.size);
+    if (reason)
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, s, "xlimit(210): %s has room for %u counters and cannot become larger: "
+                     "%s; the %u of this configuration may do with that, those of .htaccess files may not; make room "
+                     "and restart", segment->path, segment->ledger.capacity, reason, least);
+    else
+        xl_ledger_extend(&segment->ledger, segment->file.base, segment->file.size);
     return true;
 }
 
@@ -235,20 +241,18 @@ static bool bring_back(xl_segment_t *segment, const xl_copy_t *copy)
 /* Within a boot what the file says is right, and only what is missing there comes
  * from the copy. After another one the file may be older than the copy, in any
  * of its parts: the kernel had not written all of it when power failed. */
-static bool bring_together(xl_segment_t *segment, const xl_segment_need_t *need, const xl_copy_t *copy,
-                           apr_pool_t *ptemp, server_rec *s)
+static bool bring_together(xl_segment_t *segment, const xl_copy_t *copy, apr_pool_t *ptemp, server_rec *s)
 {
     bool another_boot = !xl_ledger_of_boot(&segment->ledger, boot_id(ptemp));
     xl_image_taken_t taken, rest = { 0 };
-    xl_segment_need_t more = *need;
-    uint32_t behind;
+    uint32_t behind, more;
 
     if (copy->state != XL_COPY_GOOD)
         return true;
     taken = xl_image_take(&segment->ledger, &copy->head, copy->body, another_boot);
     if (taken.refused && another_boot) {
-        more.capacity = segment->ledger.capacity + taken.refused;
-        if (!enlarge(segment, &more, ptemp, s))
+        more = segment->ledger.capacity + taken.refused;
+        if (!enlarge(segment, more, more, ptemp, s))
             return false;
         rest = xl_image_take(&segment->ledger, &copy->head, copy->body, true);
     }
@@ -270,10 +274,10 @@ static bool take_over(xl_segment_t *segment, const xl_segment_need_t *need, cons
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "xlimit(225): children of an earlier server still serve and count "
                      "in %s; going on beside them", segment->path);
         xl_ledger_sweep(&segment->ledger, xl_segment_process_exists, NULL);
-        return enlarge(segment, need, ptemp, s);
+        return enlarge(segment, need->capacity, need->entries, ptemp, s);
     }
     xl_ledger_sweep(&segment->ledger, nobody_exists, NULL);
-    if (!bring_together(segment, need, copy, ptemp, s))
+    if (!bring_together(segment, copy, ptemp, s))
         return false;
     xl_ledger_rebase(&segment->ledger, boot_id(ptemp));
     if (segment->ledger.rows < need->rows) {
@@ -283,7 +287,7 @@ static bool take_over(xl_segment_t *segment, const xl_segment_need_t *need, cons
                      "counters", segment->path, need->rows);
         return true;
     }
-    return enlarge(segment, need, ptemp, s);
+    return enlarge(segment, need->capacity, need->entries, ptemp, s);
 }
 
 static const char *default_folder(apr_pool_t *ptemp)
@@ -475,5 +479,5 @@ bool xl_segment_start(xl_segment_t *segment, const xl_segment_need_t *need, apr_
 
 bool xl_segment_grow(xl_segment_t *segment, const xl_segment_need_t *need, apr_pool_t *ptemp, server_rec *s)
 {
-    return enlarge(segment, need, ptemp, s);
+    return enlarge(segment, need->capacity, need->entries, ptemp, s);
 }
