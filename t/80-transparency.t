@@ -169,6 +169,10 @@ my @bodies = (
     ['100-continue, not found', '100 408', 'port 1', { raw => "POST /missing HTTP/1.1\r\nHost: localhost\r\n"
         . "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n" }],
     ['another expectation', 417, [GET => '/x.txt', headers => { Expect => 'miracles' }]],
+    (map { my ($method, $path, $status) = @$_;
+        ["chunked, $method $path, which nobody reads", "$status 200", { raw => "$method $path HTTP/1.1\r\nHost: localhost\r\n"
+            . "Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\nX-T: 1\r\n\r\n" }, [GET => '/x.txt']] }
+        [POST => '/missing', 404], [PUT => '/x.txt', 405]),
     ['a body that ends early', 400, { raw => "${post}Content-Length: 50\r\n\r\nabc", wait => 0 }, 'shut',
         { raw => '' }],
     ['a body that never comes', 408, 'port 1', { raw => "${post}Content-Length: 50\r\n\r\nabc" }],
@@ -227,6 +231,10 @@ my @malformed = (
     ['chunked in HTTP/1.0', 200, { raw => "POST /cgi/read HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" }],
     (map { ["a chunk that is none: $_->[0]", 400, { raw => "${chunked}\r\n$_->[1]" }] } ['no size', "zz\r\n"],
         ['empty', "\r\n"], ['negative', "-5\r\nabc"], ['no end', "3\r\nabcdef\r\n0\r\n\r\n"]),
+    (map { my ($method, $path) = @$_; map { ["$method $path, a chunk that is none: $_->[0]", $_->[2], { raw => "$method $path "
+            . "HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n$_->[1]\r\n" }] }
+        ['no size', 'zz', 400], ['a blank in front', ' A', 400], ['huge', 'A' x 35, 413] }
+        [POST => '/missing'], [PUT => '/x.txt'], [POST => '/dir/']),
     ['a chunk that is huge', 413, { raw => "${chunked}\r\nfffffffffffffffff\r\n" }],
     ['an upgrade of HTTP/2 by hand', 400, { raw => "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" }],
     ['a head that never ends', 408, 'port 1', { raw => "GET /x.txt HTTP/1.1\r\nHost: a\r\n" }],

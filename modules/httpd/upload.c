@@ -22,11 +22,12 @@
 
 typedef struct {
     xl_request_t *xr;
-    uint64_t length_bytes, seen_bytes;
+    uint64_t length_bytes, seen_bytes, thrown_bytes;
     uint64_t turn_bytes; /* left to be read before due_ns is waited for */
     uint64_t due_ns;     /* when all that was read was due */
     bool inside;         /* HTTP_IN reads through the whole chain again: trailers */
     bool over;           /* there is nothing more to read, whatever the client sends */
+    bool unwanted;       /* it is read to be thrown away */
 } upload_t;
 
 static ap_filter_rec_t *body_handle;
@@ -75,7 +76,7 @@ int xl_upload_handler(request_rec *r)
     bool served = r->finfo.filetype == APR_REG && (r->method_number == M_GET || r->method_number == M_POST);
 
     if (!r->main && first->frec == body_handle && !served && r->method_number != M_OPTIONS)
-        xl_upload_refuse(r);
+        ((upload_t *)first->ctx)->unwanted = true;
     return DECLINED;
 }
 
@@ -192,17 +193,26 @@ static apr_status_t take(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t
 }
 
 /* Once the answer is anything else than what the body is needed for, it is read
- * only to be thrown away: a small rest at once, a large one not at all. */
+ * only to be thrown away: a small rest at once, as httpd does, which may find it
+ * malformed; a large one not at all, or no further. */
 static apr_status_t discard(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode, apr_read_type_e block,
                             apr_off_t bytes)
 {
     upload_t *up = f->ctx;
+    bool eos, known = up->length_bytes != XL_LENGTH_UNKNOWN;
+    apr_status_t rv;
 
     xl_levels_leave(&up->xr->up);
-    if (up->length_bytes - up->seen_bytes <= XL_REST_BYTES)
-        return ap_get_brigade(f->next, bb, mode, block, bytes);
-    stop_reading(f->r);
-    return end_here(f, bb);
+    if ((known ? up->length_bytes - up->seen_bytes : up->thrown_bytes) > XL_REST_BYTES) {
+        stop_reading(f->r);
+        return end_here(f, bb);
+    }
+    up->inside = true; /* trailers */
+    rv = ap_get_brigade(f->next, bb, mode, block, bytes);
+    up->inside = false;
+    if (rv == APR_SUCCESS)
+        up->thrown_bytes += known ? 0 : bytes_in(bb, &eos);
+    return rv;
 }
 
 static apr_status_t body_filter(ap_filter_t *f, apr_bucket_brigade *bb, ap_input_mode_t mode, apr_read_type_e block,
@@ -214,8 +224,8 @@ static apr_status_t body_filter(ap_filter_t *f, apr_bucket_brigade *bb, ap_input
         return ap_get_brigade(f->next, bb, mode, block, bytes);
     if (up->over)
         return end_here(f, bb);
-    return f->r->status < HTTP_MULTIPLE_CHOICES ? take(f, bb, mode, block, bytes)
-                                                : discard(f, bb, mode, block, bytes);
+    return f->r->status < HTTP_MULTIPLE_CHOICES && !up->unwanted ? take(f, bb, mode, block, bytes)
+                                                                 : discard(f, bb, mode, block, bytes);
 }
 
 /* ---- in its place ---------------------------------------------------- */
