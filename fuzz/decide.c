@@ -44,7 +44,7 @@ static void request(fuzz_t *f, scene_t *s, xl_now_t now)
         xl_decide_refused(s->list, s->n, now);
     } else {
         xl_account(s->list, s->n, bytes, now);
-        xl_account_back(s->list, s->n, bytes, now);
+        xl_account_back(s->list, s->n, bytes);
         if (fuzz_byte(f) & 1) {
             xl_decide_undo(s->list, s->n, &here);
             take_down(s, now, after);

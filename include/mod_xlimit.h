@@ -16,6 +16,7 @@
 #define XLIMIT_ENV_REMAINING "XLIMIT_REMAINING"
 #define XLIMIT_ENV_EXEMPT "no-xlimit"
 #define XLIMIT_ENV_COST "xlimit-cost"
+#define XLIMIT_ENV_RATE "xlimit-rate"
 
 #define XLIMIT_STATUS_HANDLER "xlimit-status"
 

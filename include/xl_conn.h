@@ -159,7 +159,7 @@ apr_status_t xl_conn_pass(xl_conn_t *conn, apr_bucket_brigade *bb); /* counts, t
 /* request.c */
 xl_request_t *xl_request_of(request_rec *r);      /* of the original request; NULL before it has one */
 xl_request_t *xl_request_writing(xl_conn_t *conn); /* whose bytes pass now; made when needed; may be NULL */
-void xl_request_switching(xl_request_t *xr); /* its answer is a 101 */
+int xl_request_switching(conn_rec *c, request_rec *r, server_rec *s, const char *protocol); /* protocol_switch */
 void xl_request_answered(xl_request_t *xr); /* its client is about to know its status */
 void xl_request_sent(xl_request_t *xr, uint64_t bytes);
 void xl_request_unsent(xl_request_t *xr, uint64_t bytes); /* of those, they did not leave after all */
@@ -356,6 +356,11 @@ void xl_timers_remove(xl_conn_t *conn); /* it is parked no longer */
 /* spool.c */
 apr_status_t xl_spool_held(xl_conn_t *conn); /* what is held in memory -> file; APR_ENOSPC: over XLimitSpool */
 void xl_spool_end(xl_conn_t *conn);          /* the response has ended */
+
+/* trust.c: what .htaccess files may say without AllowOverride Limit */
+int xl_trust_read(request_rec *r); /* post_read_request */
+const char *xl_trust_variable(request_rec *r, const char *name); /* NULL: not set, or not believed */
+bool xl_trust_handler(const request_rec *r); /* that it is not from there */
 
 /* startup.c: post_config, what should be configured otherwise when responses are paced */
 void xl_startup_check(server_rec *s);

@@ -102,10 +102,10 @@ void xl_settle(xl_applied_t *list, size_t n, const xl_facts_t *facts);
 
 /* Bytes that left: counts them in every byte quota of a request that xl_decide
  * let pass; of a refused one nothing is counted anywhere. */
-void xl_account(const xl_applied_t *list, size_t n, uint64_t bytes, xl_now_t now);
+void xl_account(xl_applied_t *list, size_t n, uint64_t bytes, xl_now_t now);
 
-/* The same bytes did not leave after all. */
-void xl_account_back(const xl_applied_t *list, size_t n, uint64_t bytes, xl_now_t now);
+/* The last of these bytes did not leave after all; what a later period has is not its. */
+void xl_account_back(const xl_applied_t *list, size_t n, uint64_t bytes);
 
 /* Whether what is being sent at this moment is more than the quota has: a quota
  * of N requests is over with request N + 1, one of bytes when they are used up. */

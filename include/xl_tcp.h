@@ -13,11 +13,11 @@
  * shows as a full socket at once. 0: as the system has it. */
 void xl_tcp_limit_unsent(int fd, int bytes);
 
-/* For a connection that will be closed as it is: how many of its bytes have arrived or
- * will, since it began, as far as anybody can know and rather too many. That is what
- * the kernel was given, which it sends after a close, too (unless the peer has sent
- * something that nobody read); of a peer that has gone, or takes nothing any more, what
- * it has acknowledged: then the close is a reset, and the rest goes nowhere. */
+/* For a connection that will be closed as it is: how many of its bytes have left or
+ * will, since it began. That is what the kernel was given, which it sends after a
+ * close, too (unless the peer has sent something that nobody read); to a peer that has
+ * gone, or takes nothing any more, what was sent, acknowledged or not: then the close
+ * is a reset, and the rest goes nowhere. */
 bool xl_tcp_break_off(int fd, uint64_t *bytes);
 
 /* The peer will send nothing more, and all that it sent was read: it has gone,

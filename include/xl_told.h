@@ -22,6 +22,7 @@ typedef enum {
     XL_TOLD_TIMER,  /* no timer */
     XL_TOLD_STREAM, /* HTTP/2's places are taken */
     XL_TOLD_ENTRY,  /* the ledger is full */
+    XL_TOLD_TARGET, /* an expression is no URL to redirect to */
     XL_TOLD_KINDS
 } xl_told_e;
 

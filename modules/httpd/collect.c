@@ -78,9 +78,9 @@ static bool spares(request_rec *r, const xl_exempt_t *exempt, const char *handle
 
 static bool is_exempt(request_rec *r, const xl_dir_conf_t *conf)
 {
-    const char *handler = handler_of(r);
+    const char *handler = xl_trust_handler(r) ? handler_of(r) : NULL;
 
-    if (apr_table_get(r->subprocess_env, XLIMIT_ENV_EXEMPT))
+    if (xl_trust_variable(r, XLIMIT_ENV_EXEMPT))
         return true;
     if (handler && (!strcmp(handler, XLIMIT_STATUS_HANDLER) || !strcmp(handler, "server-status")))
         return true;
@@ -111,7 +111,7 @@ static uint64_t cost_of(request_rec *r, const xl_limit_t *limit)
 
     if (limit->cost)
         return number_of(r, ap_expr_str_exec(r, limit->cost, &error), "cost=");
-    text = apr_table_get(r->subprocess_env, XLIMIT_ENV_COST);
+    text = xl_trust_variable(r, XLIMIT_ENV_COST);
     return text ? number_of(r, text, XLIMIT_ENV_COST) : 1;
 }
 

@@ -19,6 +19,7 @@
 APLOG_USE_MODULE(xlimit);
 
 #define XL_PIECE_BYTES (UINT64_C(1) << 20) /* so that counters follow a large response */
+#define XL_STREAM_PIECE_BYTES (UINT64_C(1) << 17) /* of a stream, which gives nothing back when it ends early */
 #define XL_HEAD_BYTES 8192                 /* more than most heads */
 
 static ap_filter_rec_t *head_handle, *wire_handle, *tail_handle;
@@ -119,8 +120,6 @@ static apr_status_t pass(xl_conn_t *conn, apr_bucket_brigade *bb, const xl_conte
     conn->plain_bytes += content->bytes;
     if (!conn->memory_only)
         conn->wire_bytes += content->bytes;
-    if (xr && xr->r->status == HTTP_SWITCHING_PROTOCOLS)
-        xl_request_switching(xr);
     if (xr && has_head(conn, content))
         xl_request_answered(xr);
     if (xr)
@@ -160,6 +159,11 @@ apr_status_t xl_conn_pass(xl_conn_t *conn, apr_bucket_brigade *bb)
     return pass(conn, bb, &content);
 }
 
+static uint64_t piece_bytes(const xl_conn_t *conn)
+{
+    return conn->primary == conn ? XL_PIECE_BYTES : XL_STREAM_PIECE_BYTES;
+}
+
 /* A large response that nothing paces, where the write blocks: in pieces, each
  * counted when the one before it has left. */
 static apr_status_t pass_in_pieces(xl_conn_t *conn, apr_bucket_brigade *bb)
@@ -168,10 +172,10 @@ static apr_status_t pass_in_pieces(xl_conn_t *conn, apr_bucket_brigade *bb)
     apr_status_t rv = APR_SUCCESS;
     xl_content_t content;
 
-    while (rv == APR_SUCCESS && left_in(bb) > XL_PIECE_BYTES) {
+    while (rv == APR_SUCCESS && left_in(bb) > piece_bytes(conn)) {
         apr_bucket *after;
 
-        rv = apr_brigade_partition(bb, (apr_off_t)XL_PIECE_BYTES, &after);
+        rv = apr_brigade_partition(bb, (apr_off_t)piece_bytes(conn), &after);
         if (rv != APR_SUCCESS)
             break;
         apr_brigade_split_ex(bb, after, rest);
@@ -189,12 +193,14 @@ static apr_status_t pass_in_pieces(xl_conn_t *conn, apr_bucket_brigade *bb)
     return rv == APR_SUCCESS ? xl_conn_pass(conn, bb) : rv;
 }
 
-/* The client waits for a 100 before it sends what the handler waits for. */
-static bool is_interim(const request_rec *r)
+/* The client waits for a 100 before it sends what the handler waits for. A handler may
+ * call its response one, too, but such a one has an end, or is longer than any head. */
+static bool is_interim(const xl_request_t *xr, const xl_content_t *content)
 {
-    int status = r ? last_of(r)->status : 0;
+    int status = last_of(xr->r)->status;
 
-    return ap_is_HTTP_INFO(status) && status != HTTP_SWITCHING_PROTOCOLS;
+    return ap_is_HTTP_INFO(status) && status != HTTP_SWITCHING_PROTOCOLS && !content->end
+           && xr->sent_bytes + xr->uncounted_bytes + content->bytes <= XL_HEAD_BYTES;
 }
 
 /* A response to a request that could not be read: the MPM closes right after
@@ -210,9 +216,9 @@ static apr_status_t head_known(xl_conn_t *conn, apr_bucket_brigade *bb, const xl
     const xl_request_t *xr = xl_request_writing(conn);
     bool holds = !APR_BRIGADE_EMPTY(conn->held);
 
-    if (holds || (content->bytes && xr && xl_pace_wanted(xr) && !is_interim(conn->r)))
+    if (holds || (content->bytes && xr && xl_pace_wanted(xr) && !is_interim(xr, content)))
         return xl_pace_hold(conn, bb, content);
-    if (content->file_bytes > XL_PIECE_BYTES)
+    if (content->file_bytes > piece_bytes(conn))
         return content->sendfile && may_hold_unpaced(conn) ? xl_pace_hold(conn, bb, content) : pass_in_pieces(conn, bb);
     return pass(conn, bb, content);
 }

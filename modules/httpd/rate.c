@@ -7,6 +7,7 @@
  * Owns the filter that takes the header away before a client could see it.
  * Runs in the request's own thread; nobody locks.
  */
+#include "mod_xlimit.h"
 #include "xl_conn.h"
 
 #include "http_config.h"
@@ -15,7 +16,6 @@
 APLOG_USE_MODULE(xlimit);
 
 #define XL_RATE_HEADER "X-XLimit-Rate"
-#define XL_RATE_VARIABLE "xlimit-rate"
 #define XL_COMPLAIN_EVERY_NS (60 * XL_NS_PER_S)
 
 static ap_filter_rec_t *rate_handle;
@@ -81,12 +81,12 @@ static bool is_listened_to(const request_rec *r)
 /* ---- the variable ---------------------------------------------------- */
 
 /* httpd renames what the requests before an internal redirect had. */
-static const char *from_environment(const request_rec *r)
+static const char *from_environment(request_rec *r)
 {
     const char *value = NULL;
 
     for (; r && !value; r = r->prev)
-        value = apr_table_get(r->subprocess_env, XL_RATE_VARIABLE);
+        value = xl_trust_variable(r, XLIMIT_ENV_RATE);
     return value;
 }
 
@@ -96,7 +96,7 @@ void xl_rate_insert_filter(request_rec *r)
     const char *value = xr && !xr->exempt ? from_environment(r) : NULL;
 
     if (value)
-        use(xr, r, XL_RATE_VARIABLE, value);
+        use(xr, r, XLIMIT_ENV_RATE, value);
     if (!r->main && is_listened_to(r))
         ap_add_output_filter_handle(rate_handle, NULL, r, r->connection);
 }

@@ -215,15 +215,19 @@ void xl_request_refused_late(xl_request_t *xr, request_rec *r)
     xl_respond_environment(xr, r);
 }
 
-/* To HTTP/2: its first stream is this request, and is decided and counted as
- * such; here nothing has happened. */
-void xl_request_switching(xl_request_t *xr)
+/* httpd has answered 101 and hands the connection to HTTP/2: its first stream is this
+ * request, and is decided and counted as such; here nothing has happened. A 101 of
+ * anybody else is a response. */
+int xl_request_switching(conn_rec *c, request_rec *r, server_rec *s, const char *protocol)
 {
     xl_facts_t here = xl_facts_here();
+    xl_request_t *xr = r ? xl_request_of(r) : NULL;
 
-    /* What httpd answered is no longer in headers_out. */
-    if (!xr->active || !ap_find_token(xr->r->pool, apr_table_get(xr->r->headers_in, "Upgrade"), "h2c"))
-        return;
+    (void)c;
+    (void)s;
+    if (!xr || !xr->active || strcmp(protocol, "h2c") != 0)
+        return DECLINED;
+    xl_account_back(xr->applied, xr->n_applied, xr->sent_bytes);
     xr->conn->upgraded_after_ns = xr->delayed_ns;
     xl_pace_end(xr);
     xr->down.n = 0;
@@ -234,6 +238,7 @@ void xl_request_switching(xl_request_t *xr)
     atomic_fetch_sub(&xr->scope->verdicts[xr->verdict.verdict], 1);
     xl_entry_leave(xl_segment_ledger(), xr->scope, xl_segment_row());
     xr->active = false;
+    return DECLINED;
 }
 
 /* The speed of a quota is a level from the start, and takes part as long as the
@@ -285,15 +290,47 @@ static void decide(xl_request_t *xr, request_rec *r, bool may_refuse)
  * handler, a redirect at translation, an error in the request itself): it is
  * too late to refuse, not to count and to pace. While the request is still
  * being read the MPM closes right after the response: nothing may be held. */
-static void decide_late(xl_request_t *xr, request_rec *r)
+static void begin_late(xl_request_t *xr, const request_rec *r)
 {
     const conn_rec *c = r->connection;
 
-    decide(xr, r, false);
     if (c->cs && c->cs->state != CONN_STATE_HANDLER)
         return;
     add_levels(xr);
     xl_delay_response(xr);
+}
+
+static void decide_late(xl_request_t *xr, request_rec *r)
+{
+    decide(xr, r, false);
+    begin_late(xr, r);
+}
+
+/* An error from before the decision, which has a page: its program can be refused yet,
+ * and httpd says the error itself. */
+static int decide_page(xl_request_t *xr, request_rec *r)
+{
+    decide(xr, r, true);
+    xl_respond_environment(xr, r);
+    if (xr->verdict.decision == XL_DECISION_REFUSE)
+        return xl_respond_refuse(xr, r);
+    begin_late(xr, r);
+    return DECLINED;
+}
+
+static int decided_before(xl_request_t *xr, request_rec *r)
+{
+    xl_respond_environment(xr, r);
+    if (xr->verdict.decision == XL_DECISION_REFUSE)
+        r->status_line = r->prev->status_line; /* httpd drops it when it is of another status */
+    return DECLINED;
+}
+
+static request_rec *first_of(request_rec *r)
+{
+    while (r->prev)
+        r = r->prev;
+    return r;
 }
 
 xl_request_t *xl_request_writing(xl_conn_t *conn)
@@ -348,19 +385,12 @@ int xl_request_decide(request_rec *r)
 
     if (!conn || r->main)
         return DECLINED;
-    if (r->prev) {
-        xr = xl_request_of(r);
-        if (xr && xr->decided) {
-            xl_respond_environment(xr, r);
-            if (xr->verdict.decision == XL_DECISION_REFUSE)
-                r->status_line = r->prev->status_line; /* httpd drops it when it is of another status */
-        }
-        return DECLINED;
-    }
-    conn->r = r; /* an HTTP/2 stream's request may be made without being read */
-    xr = make(r, conn);
+    conn->r = first_of(r); /* an HTTP/2 stream's request may be made without being read */
+    xr = make(conn->r, conn);
     if (xr->decided)
-        return DECLINED;
+        return r->prev ? decided_before(xr, r) : DECLINED;
+    if (r->prev)
+        return decide_page(xr, r);
     decide(xr, r, true);
     if (xr->verdict.delay_ns && !take_turn(xr, r))
         return xl_respond_gone(r);
@@ -460,5 +490,5 @@ void xl_request_unsent(xl_request_t *xr, uint64_t bytes)
         bytes = xr->sent_bytes;
     xr->sent_bytes -= bytes;
     add_bytes(xr, -bytes); /* modulo 2^64 */
-    xl_account_back(xr->applied, xr->n_applied, bytes, xl_now());
+    xl_account_back(xr->applied, xr->n_applied, bytes);
 }

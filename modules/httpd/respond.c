@@ -7,6 +7,7 @@
 #include "mod_xlimit.h"
 #include "xl_conn.h"
 #include "xl_ratelimit.h"
+#include "xl_told.h"
 #include "xl_url.h"
 
 #include "ap_expr.h"
@@ -110,13 +111,15 @@ static const char *target_of(request_rec *r, const xl_action_t *action)
     if (action->url_expr)
         url = ap_expr_str_exec(r, action->url_expr, &error);
     if (error || !url || !*url) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "xlimit(511): redirect to \"%s\" cannot be evaluated: %s",
-                      action->url, error ? error : "it is empty");
+        if (xl_told_minute(XL_TOLD_TARGET))
+            ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "xlimit(511): redirect to \"%s\" cannot be evaluated: %s; "
+                          "this is said once a minute", action->url, error ? error : "it is empty");
         return NULL;
     }
     if (!xl_url_is_clean(url)) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                      "xlimit(512): redirect to \"%s\" yields a URL with a space or control character", action->url);
+        if (xl_told_minute(XL_TOLD_TARGET))
+            ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "xlimit(512): redirect to \"%s\" yields a URL with a space or "
+                          "control character; this is said once a minute", action->url);
         return NULL;
     }
     return *url == '/' ? ap_construct_url(r->pool, url, r) : url;

@@ -44,13 +44,17 @@ bool xl_tcp_break_off(int fd, uint64_t *bytes)
 
     /* The queue first: what is acknowledged in between is in both, else it were in neither. */
     if (ioctl(fd, SIOCOUTQ, &queued) != 0 || getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0
-        || size < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked))
+        || size < offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof(info.tcpi_bytes_retrans))
         return false;
     *bytes = info.tcpi_bytes_acked;
-    if (takes_nothing(&info))
-        will_be_reset(fd);
-    else
+    if (!takes_nothing(&info)) {
         *bytes += (uint64_t)queued;
+        return true;
+    }
+    will_be_reset(fd);
+    /* What left, once each: who acknowledges nothing may have it all the same. */
+    if (info.tcpi_bytes_sent - info.tcpi_bytes_retrans > *bytes)
+        *bytes = info.tcpi_bytes_sent - info.tcpi_bytes_retrans;
     return true;
 }
 

@@ -14,7 +14,7 @@
 
 APLOG_USE_MODULE(xlimit);
 
-#define RETAINED_KEY "mod_xlimit-told"
+#define RETAINED_KEY "mod_xlimit-told-2" /* of the layout of words_t */
 #define SHARED 256u /* words of zones, and of files */
 
 typedef struct {

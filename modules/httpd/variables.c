@@ -31,30 +31,42 @@ static const char *class_name(ap_expr_eval_ctx_t *ctx, const void *data)
     return xl_class_name(ctx->c ? xl_class_find(ctx->c->client_addr) : XL_CLASS_NONE);
 }
 
-/* The value of NAME in "a=b; NAME=value; ...", or NULL. */
-static const char *named(apr_pool_t *p, const char *list, const char *separators, const char *name)
-{
-    size_t length;
-    const char *value = xl_named_find(list, separators, name, &length);
-
-    return value ? apr_pstrmemdup(p, value, length) : NULL;
-}
-
+/* The first that is not empty: others in front of it must hide it from nobody. */
 static const char *cookie(ap_expr_eval_ctx_t *ctx, const void *data, const char *name)
 {
-    const char *value = ctx->r ? named(ctx->p, apr_table_get(ctx->r->headers_in, "Cookie"), "; \t", name) : NULL;
+    const char *value = ctx->r ? apr_table_get(ctx->r->headers_in, "Cookie") : NULL;
+    size_t length = 0;
 
     (void)data;
-    return value ? value : "";
+    while (value && (value = xl_named_find(value, "; \t", name, &length)) && !length)
+        continue;
+    return value ? apr_pstrmemdup(ctx->p, value, length) : "";
 }
 
+/* As it stands there when it cannot be decoded. */
+static const char *decoded(apr_pool_t *p, const char *text)
+{
+    char *copy = apr_pstrdup(p, text);
+
+    return ap_unescape_urlencoded(copy) == OK ? copy : text;
+}
+
+/* Programs decode the names, too. */
 static const char *query(ap_expr_eval_ctx_t *ctx, const void *data, const char *name)
 {
-    const char *value = ctx->r ? named(ctx->p, ctx->r->args, "&", name) : NULL;
-    char *decoded = apr_pstrdup(ctx->p, value ? value : "");
+    char *rest = apr_pstrdup(ctx->p, ctx->r && ctx->r->args ? ctx->r->args : ""), *state;
 
     (void)data;
-    return ap_unescape_urlencoded(decoded) == OK ? decoded : "";
+    for (char *pair = apr_strtok(rest, "&", &state); pair; pair = apr_strtok(NULL, "&", &state)) {
+        char *value = strchr(pair, '=');
+
+        if (!value || !value[1])
+            continue;
+        *value++ = '\0';
+        if (!strcmp(decoded(ctx->p, pair), name))
+            return decoded(ctx->p, value);
+    }
+    return "";
 }
 
 /* All may be called by anybody: they read the request and nothing else. */

@@ -133,21 +133,18 @@ static void give_back(xl_applied_t *a, const xl_facts_t *facts)
 
 const xl_dimension_t xl_quota_dimension = { look, take, take_anyway, give_back };
 
-void xl_account(const xl_applied_t *list, size_t n, uint64_t bytes, xl_now_t now)
+void xl_account(xl_applied_t *list, size_t n, uint64_t bytes, xl_now_t now)
 {
     for (size_t i = 0; i < n; i++)
         if (list[i].counts)
-            xl_usage_add(xl_applied_usage(&list[i]), &list[i].limit->period, bytes, now.wall_ms);
+            list[i].ordinal = xl_usage_add(xl_applied_usage(&list[i]), &list[i].limit->period, bytes, now.wall_ms);
 }
 
-void xl_account_back(const xl_applied_t *list, size_t n, uint64_t bytes, xl_now_t now)
+void xl_account_back(const xl_applied_t *list, size_t n, uint64_t bytes)
 {
-    for (size_t i = 0; i < n; i++) {
-        xl_usage_t *usage = list[i].counts ? xl_applied_usage(&list[i]) : NULL;
-
-        if (usage)
-            xl_usage_take_back(usage, bytes, xl_usage_read(usage, &list[i].limit->period, now.wall_ms).ordinal);
-    }
+    for (size_t i = 0; i < n; i++)
+        if (list[i].counts)
+            xl_usage_take_back(xl_applied_usage(&list[i]), bytes, list[i].ordinal);
 }
 
 bool xl_quota_over(const xl_limit_t *limit, const xl_usage_t *usage, int64_t wall_ms)

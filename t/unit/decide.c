@@ -207,7 +207,7 @@ static void test_all_or_nothing(void)
     is_i64(v.verdict, XL_VERDICT_PASSED, "excused it is served");
     is_u64(used_at(s, 0, 0), 2, "and charged");
     xl_account(s->list, s->n, 30, at(0));
-    xl_account_back(s->list, s->n, 10, at(0));
+    xl_account_back(s->list, s->n, 10);
     is_u64(used_at(s, 2, 0), 120, "bytes that did not leave are given back");
     xl_decide_undo(s->list, s->n, &here);
     is_u64(used_at(s, 0, 0), 1, "undone, the request is given back");
@@ -215,6 +215,25 @@ static void test_all_or_nothing(void)
     is_u64(used_at(s, 0, 0), 1, "once");
     xl_account(s->list, s->n, 30, at(0));
     is_u64(used_at(s, 2, 0), 120, "and its bytes count no more");
+    scene_free(s);
+}
+
+/* A response that began in one period, and of which something did not leave in the next. */
+static void test_back_in_another_period(void)
+{
+    scene_t *s = scene_new();
+    xl_applied_t late[1];
+
+    scene_add(s, quota(XL_UNIT_BYTES, 1000, 10000), &status);
+    request_at(s, 0);
+    xl_account(s->list, 1, 600, at(0));
+    late[0] = s->list[0];
+    request_at(s, 10000);
+    xl_account(s->list, 1, 100, at(10000));
+    xl_account_back(late, 1, 500);
+    is_u64(used_at(s, 0, 10000), 100, "what another period has is not given back");
+    xl_account_back(s->list, 1, 40);
+    is_u64(used_at(s, 0, 10000), 60, "what it was charged itself is");
     scene_free(s);
 }
 
@@ -375,6 +394,7 @@ int main(void)
     test_actions();
     test_ranks();
     test_all_or_nothing();
+    test_back_in_another_period();
     test_cost();
     test_last_unit();
     test_transitions();

@@ -35,7 +35,7 @@ my %field  = ((map { $_ => 'status' } keys %status), 28 => 'length', 53 => 'retr
 my %digit  = ('00000' => 0, '00001' => 1, '00010' => 2, '011001' => 3, '011010' => 4, '011011' => 5, '011100' => 6,
     '011101' => 7, '011110' => 8, '011111' => 9);
 
-# Options: port, from, tls (1).
+# Options: port, from, tls (1), window (of each stream, in bytes).
 sub new {
     my ($class, %option) = @_;
     my $self = bless { socket => XL::Client::open_socket(\%option), read => '', next => 1, streams => {} }, $class;
@@ -46,7 +46,7 @@ sub new {
     }
     $self->{socket}->blocking(0);
     $self->send_raw("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    $self->send_frame(SETTINGS, 0, 0, pack '(nN)3', TABLE_SIZE, 0, PUSH, 0, WINDOW, MOST);
+    $self->send_frame(SETTINGS, 0, 0, pack '(nN)3', TABLE_SIZE, 0, PUSH, 0, WINDOW, $option{window} // MOST);
     $self->send_frame(WINDOW_UPDATE, 0, 0, pack 'N', MOST - 65_535);
     return $self;
 }
