@@ -244,9 +244,11 @@ static void make_room(size_t room, apr_pool_t *ptemp, server_rec *s)
 
 static bool open_counters(apr_pool_t *ptemp, server_rec *s)
 {
-    const char *path = xl_imagefile_path(s->process->pool, xl_segment_path(), &xl_image_counters);
+    const char *path = flush->file.path;
     size_t room = xl_image_room(xl_segment_ledger()->capacity);
 
+    if (!path) /* once: that pool lives as long as the server */
+        path = xl_imagefile_path(s->process->pool, xl_segment_path(), &xl_image_counters);
     if (!flush->lease && !(flush->lease = xl_shared_make(sizeof(*flush->lease)))) {
         without_copies(path, "has no memory for its lease", s);
         return false;

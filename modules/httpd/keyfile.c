@@ -214,8 +214,6 @@ static bool open_cold(const char *path, apr_pool_t *ptemp, server_rec *s)
 
 bool xl_keyfile_open(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_server)
 {
-    const char *path;
-
     keyfile = ap_retained_data_get(RETAINED_KEY);
     if (!keyfile)
         keyfile = ap_retained_data_create(RETAINED_KEY, sizeof(*keyfile));
@@ -225,9 +223,12 @@ bool xl_keyfile_open(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_serv
     describe(pconf, main_server);
     if (!scope.n_limits)
         return false;
-    path = xl_imagefile_path(main_server->process->pool, xl_segment_path(), &xl_image_keys);
-    if (!keyfile->file.path && !open_cold(path, ptemp, main_server))
-        return false;
+    if (!keyfile->file.path) {
+        const char *path = xl_imagefile_path(main_server->process->pool, xl_segment_path(), &xl_image_keys);
+
+        if (!open_cold(path, ptemp, main_server))
+            return false;
+    }
     atomic_store(&keyfile->shared->generation, xl_segment_generation());
     return true;
 }
