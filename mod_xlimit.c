@@ -122,6 +122,7 @@ static void register_hooks(apr_pool_t *p)
     /* Around mod_cache's quick handler and everybody else's. */
     ap_hook_quick_handler(xl_request_hide_from_quick_handlers, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_quick_handler(xl_request_show_again, NULL, NULL, APR_HOOK_REALLY_LAST);
+    /* Behind SetEnvIf of the server, in front of any .htaccess. */
     ap_hook_post_read_request(xl_trust_read, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_protocol_switch(xl_request_switching, NULL, NULL, APR_HOOK_REALLY_FIRST);
 

@@ -158,6 +158,8 @@ apr_status_t xl_conn_pass(xl_conn_t *conn, apr_bucket_brigade *bb); /* counts, t
 
 /* request.c */
 xl_request_t *xl_request_of(request_rec *r);      /* of the original request; NULL before it has one */
+const request_rec *xl_request_last(const request_rec *r); /* after internal redirects: whose head and status are sent */
+bool xl_request_is_interim(const xl_request_t *xr); /* its status is that of an answer before the answer */
 xl_request_t *xl_request_writing(xl_conn_t *conn); /* whose bytes pass now; made when needed; may be NULL */
 int xl_request_switching(conn_rec *c, request_rec *r, server_rec *s, const char *protocol); /* protocol_switch */
 void xl_request_answered(xl_request_t *xr); /* its client is about to know its status */

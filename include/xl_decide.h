@@ -93,8 +93,8 @@ void xl_decide_refused(xl_applied_t *list, size_t n, xl_now_t now);
 /* Gives back what xl_decide charged: a later stage refused after all. */
 void xl_decide_undo(xl_applied_t *list, size_t n, const xl_facts_t *facts);
 
-/* Once, when the status is known and before its client knows it: the event that it
- * is. `locked` of those whose key that locks out. */
+/* Once for each status that it turns out to have, before its client knows it: the
+ * event that it is. `locked` of those whose key that locks out. */
 void xl_answered(xl_applied_t *list, size_t n, int status, xl_now_t now);
 
 /* The end of a request: what is no longer being served, pins. */

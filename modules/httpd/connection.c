@@ -63,14 +63,6 @@ static uint64_t left_in(apr_bucket_brigade *bb)
     return bytes;
 }
 
-/* After internal redirects: the one whose head and status are sent. */
-static const request_rec *last_of(const request_rec *r)
-{
-    while (r->next)
-        r = r->next;
-    return r;
-}
-
 /* HTTP/2 sends the head of a response as frames that pass no filter of ours:
  * counted as the text that HTTP/1.1 would have sent, so that h1 = h2. */
 static uint64_t head_bytes_of_stream(const request_rec *r)
@@ -78,7 +70,7 @@ static uint64_t head_bytes_of_stream(const request_rec *r)
     uint64_t bytes = sizeof("HTTP/1.1 200 OK\r\n\r\n") - 1;
     const apr_table_t *tables[2];
 
-    r = last_of(r);
+    r = xl_request_last(r);
     tables[0] = r->headers_out;
     tables[1] = r->err_headers_out;
     for (size_t t = 0; t < 2; t++) {
@@ -197,9 +189,7 @@ static apr_status_t pass_in_pieces(xl_conn_t *conn, apr_bucket_brigade *bb)
  * call its response one, too, but such a one has an end, or is longer than any head. */
 static bool is_interim(const xl_request_t *xr, const xl_content_t *content)
 {
-    int status = last_of(xr->r)->status;
-
-    return ap_is_HTTP_INFO(status) && status != HTTP_SWITCHING_PROTOCOLS && !content->end
+    return xl_request_is_interim(xr) && !content->end
            && xr->sent_bytes + xr->uncounted_bytes + content->bytes <= XL_HEAD_BYTES;
 }
 

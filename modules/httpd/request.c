@@ -19,11 +19,30 @@ APLOG_USE_MODULE(xlimit);
 
 #define OWN_QUICK_HANDLERS 3
 
-xl_request_t *xl_request_of(request_rec *r)
+static request_rec *original(request_rec *r)
 {
     while (r->main || r->prev)
         r = r->main ? r->main : r->prev;
-    return ap_get_module_config(r->request_config, &xlimit_module);
+    return r;
+}
+
+xl_request_t *xl_request_of(request_rec *r)
+{
+    return ap_get_module_config(original(r)->request_config, &xlimit_module);
+}
+
+const request_rec *xl_request_last(const request_rec *r)
+{
+    while (r->next)
+        r = r->next;
+    return r;
+}
+
+bool xl_request_is_interim(const xl_request_t *xr)
+{
+    int status = xl_request_last(xr->r)->status;
+
+    return ap_is_HTTP_INFO(status) && status != HTTP_SWITCHING_PROTOCOLS;
 }
 
 /* ---- settlement ------------------------------------------------------ */
@@ -44,22 +63,14 @@ static void take_back_unsent(xl_request_t *xr)
     xl_request_unsent(xr, unsent);
 }
 
-/* After internal redirects, that of the response that was sent. */
-static int last_status(const request_rec *r)
-{
-    while (r->next)
-        r = r->next;
-    return r->status;
-}
-
 /* Not that of an interim response, after which the client sends what the handler
  * waits for. Older httpds send such a one without saying so in the status: what is
  * another one in the end is counted then. */
 void xl_request_answered(xl_request_t *xr)
 {
-    int status = last_status(xr->r);
+    int status = xl_request_last(xr->r)->status;
 
-    if (status == xr->answered || (ap_is_HTTP_INFO(status) && status != HTTP_SWITCHING_PROTOCOLS))
+    if (status == xr->answered || xl_request_is_interim(xr))
         return;
     xr->answered = status;
     if (!xr->n_applied)
@@ -286,10 +297,8 @@ static void decide(xl_request_t *xr, request_rec *r, bool may_refuse)
     xl_events_decided(xr, now);
 }
 
-/* A response that was begun by somebody who runs before the decision (a quick
- * handler, a redirect at translation, an error in the request itself): it is
- * too late to refuse, not to count and to pace. While the request is still
- * being read the MPM closes right after the response: nothing may be held. */
+/* While the request is still being read the MPM closes right after the response:
+ * nothing may be held. */
 static void begin_late(xl_request_t *xr, const request_rec *r)
 {
     const conn_rec *c = r->connection;
@@ -300,6 +309,9 @@ static void begin_late(xl_request_t *xr, const request_rec *r)
     xl_delay_response(xr);
 }
 
+/* A response that was begun by somebody who runs before the decision (a quick
+ * handler, a redirect at translation, an error in the request itself): it is
+ * too late to refuse, not to count and to pace. */
 static void decide_late(xl_request_t *xr, request_rec *r)
 {
     decide(xr, r, false);
@@ -324,13 +336,6 @@ static int decided_before(xl_request_t *xr, request_rec *r)
     if (xr->verdict.decision == XL_DECISION_REFUSE)
         r->status_line = r->prev->status_line; /* httpd drops it when it is of another status */
     return DECLINED;
-}
-
-static request_rec *first_of(request_rec *r)
-{
-    while (r->prev)
-        r = r->prev;
-    return r;
 }
 
 xl_request_t *xl_request_writing(xl_conn_t *conn)
@@ -385,7 +390,7 @@ int xl_request_decide(request_rec *r)
 
     if (!conn || r->main)
         return DECLINED;
-    conn->r = first_of(r); /* an HTTP/2 stream's request may be made without being read */
+    conn->r = original(r); /* an HTTP/2 stream's request may be made without being read */
     xr = make(conn->r, conn);
     if (xr->decided)
         return r->prev ? decided_before(xr, r) : DECLINED;
